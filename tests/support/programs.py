@@ -1,0 +1,50 @@
+"""What the fixtures of real servers share: free ports, waiting, and what to do without a program."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """Return a port of the loopback address that nothing listened on a moment ago."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def without(program: str, reason: str) -> NoReturn:
+    """Skip the test on a laptop, fail it in CI: there nothing may be missing."""
+    message = f"{program} is missing: {reason}"
+    if os.environ.get("CI"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 30) -> None:
+    """Poll a starting server until it answers; fail at once if its process has ended."""
+    deadline = time.monotonic() + timeout_s
+    while not answers():
+        if process.poll() is not None:
+            pytest.fail(f"the server ended with status {process.returncode} before it answered")
+        if time.monotonic() > deadline:
+            pytest.fail(f"the server did not answer within {timeout_s:.0f} s")
+        time.sleep(0.05)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server that a fixture started, by force if it does not listen."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

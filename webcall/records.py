@@ -1,0 +1,213 @@
+"""Stored records and what the code makes of them: the one place that maps field names.
+
+Field names are those of the system's documentation, the same in MongoDB documents, in files and in
+the environment. Fields that the service does not know are kept and handed on to the agent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from webcall.errors import RecordError, Refused
+from webcall.interfaces import Assistant, Caller, Record
+
+PREFIX_LENGTH = 12
+PUBLISHABLE_PREFIX = "lvp_"
+DEFAULT_MODE = "pipeline"
+
+
+def new_api_key() -> str:
+    """Return a fresh secret key: `lvk_` and 256 random bits, URL-safe."""
+    return "lvk_" + secrets.token_urlsafe(32)
+
+
+def hash_api_key(api_key: str) -> str:
+    """Return the SHA-256 of the key's UTF-8 as 64 lower-case hex digits: what records hold of it."""
+    return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def key_hash_of(record: Record) -> str | None:
+    """Return the hash that a key's record is found by; computed where an old one holds the plain key."""
+    stored = record.get("api_key_hash")
+    if isinstance(stored, str) and stored:
+        return stored
+    plain = record.get("api_key")
+    return hash_api_key(plain) if isinstance(plain, str) and plain else None
+
+
+class Moment(fields.Field[datetime]):
+    """A date or time as records have it: a datetime (naive means UTC), a date, or RFC 3339 text."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError as error:
+                raise ValidationError("not a time such as 2030-01-31T12:00:00Z") from error
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime.combine(value, time())
+        if not isinstance(value, datetime):
+            raise ValidationError("not a time such as 2030-01-31T12:00:00Z")
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class KeySchema(Schema):
+    """The fields of a key's record that the service reads."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    api_key_hash = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Regexp(r"[0-9a-f]{64}\Z", error="not 64 lower-case hex digits"),
+    )
+    api_key = fields.String(load_default=None, allow_none=True)
+    api_key_prefix = fields.String(load_default=None, allow_none=True)
+    user_email = fields.String(required=True, validate=validate.Length(min=1))
+    user_name = fields.String(load_default=None, allow_none=True)
+    org_name = fields.String(load_default=None, allow_none=True)
+    is_active = fields.Boolean(load_default=True)
+    expires_at = Moment(load_default=None, allow_none=True)
+    allowed_assistants = fields.List(fields.String(), load_default=None, allow_none=True)
+    allowed_origins = fields.List(fields.String(), load_default=None, allow_none=True)
+    allowed_metadata = fields.List(fields.String(), load_default=None, allow_none=True)
+    rate_limit = fields.String(load_default=None, allow_none=True)
+    max_concurrent_calls = fields.Integer(load_default=None, allow_none=True)
+    native = fields.Boolean(load_default=False)
+
+
+class AssistantSchema(Schema):
+    """The fields of an assistant's record that the service reads."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    assistant_id = fields.String(required=True, validate=validate.Length(min=1))
+    assistant_created_by_email = fields.String(required=True, validate=validate.Length(min=1))
+    assistant_mode = fields.String(load_default=DEFAULT_MODE, allow_none=True)
+    assistant_prompt = fields.String(load_default="", allow_none=True)
+    assistant_start_instruction = fields.String(load_default="", allow_none=True)
+    assistant_placeholder_defaults = fields.Dict(keys=fields.String(), load_default=dict, allow_none=True)
+    agent_name = fields.String(load_default=None, allow_none=True)
+    assistant_is_active = fields.Boolean(load_default=True)
+
+
+_KEY = KeySchema()
+_ASSISTANT = AssistantSchema()
+
+
+def _load(schema: Schema, record: Any, what: str) -> dict[str, Any]:
+    if not isinstance(record, Mapping):
+        raise RecordError(f"{what}: not an object with named fields")
+    try:
+        loaded: dict[str, Any] = schema.load(record)
+    except ValidationError as error:
+        faults = [f"{name}: {_first(told)}" for name, told in error.normalized_messages().items()]
+        raise RecordError(f"{what}: " + "; ".join(faults)) from None
+    return loaded
+
+
+def _first(messages: Any) -> str:
+    while isinstance(messages, Mapping):
+        messages = next(iter(messages.values()))
+    return str(messages[0] if isinstance(messages, list) else messages)
+
+
+def check_key_record(record: Any) -> None:
+    """Raise `RecordError`, naming fields and no values, unless `record` is a usable key record."""
+    loaded = _load(_KEY, record, "API key record")
+    if not (loaded["api_key_hash"] or loaded["api_key"]):
+        raise RecordError("API key record: api_key_hash: missing")
+
+
+def check_assistant_record(record: Any) -> None:
+    """Raise `RecordError`, naming fields and no values, unless `record` is a usable assistant record."""
+    assistant_from_record(record)
+
+
+def caller_from_record(record: Record) -> Caller:
+    """Return whose key a record describes.
+
+    Raises `Refused` if the key is revoked or expired and `RecordError` if the record is unusable.
+    """
+    key = _load(_KEY, record, "API key record")
+    if not key["is_active"]:
+        raise Refused("API key is revoked")
+    if key["expires_at"] is not None and key["expires_at"] <= datetime.now(UTC):
+        raise Refused("API key has expired")
+    plain = key["api_key"] or ""
+    prefix = key["api_key_prefix"] or plain[:PREFIX_LENGTH] or None
+    return Caller(
+        email=key["user_email"],
+        name=key["user_name"],
+        org=key["org_name"],
+        key_id=prefix or (key["api_key_hash"] or "")[:PREFIX_LENGTH] or None,
+        allowed_assistants=_frozen(key["allowed_assistants"]),
+        allowed_origins=None if key["allowed_origins"] is None else tuple(key["allowed_origins"]),
+        rate_limit=key["rate_limit"],
+        max_concurrent_calls=key["max_concurrent_calls"],
+        allowed_metadata=_frozen(key["allowed_metadata"]),
+        publishable=(prefix or "").startswith(PUBLISHABLE_PREFIX) or key["native"],
+    )
+
+
+def _frozen(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def assistant_from_record(record: Record) -> Assistant:
+    """Return the assistant that a record describes; `RecordError` if the record is unusable."""
+    loaded = _load(_ASSISTANT, record, "assistant record")
+    return Assistant(
+        id=loaded["assistant_id"],
+        owner=loaded["assistant_created_by_email"],
+        mode=loaded["assistant_mode"] or DEFAULT_MODE,
+        prompt=loaded["assistant_prompt"] or "",
+        start_instruction=loaded["assistant_start_instruction"] or "",
+        placeholder_defaults=loaded["assistant_placeholder_defaults"] or {},
+        agent_name=loaded["agent_name"] or None,
+        is_active=loaded["assistant_is_active"],
+        record=record,
+    )
+
+
+def assistant_for(caller: Caller, record: Record) -> Assistant | None:
+    """Return what a store answers about a record that it found by its id.
+
+    None if it is another owner's: a stranger learns nothing, not even that it is inactive. Raises
+    `Refused` if it is the caller's and inactive, and `RecordError` if the record is unusable.
+    """
+    if not isinstance(record, Mapping) or record.get("assistant_created_by_email") != caller.email:
+        return None
+    assistant = assistant_from_record(record)
+    if not assistant.is_active:
+        raise Refused("assistant is inactive")
+    return assistant
+
+
+def as_json_value(value: Any) -> Any:
+    """Return `value` in the forms that JSON has; what it has none for becomes a string.
+
+    Times become RFC 3339, ObjectIds and the like their `str`.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(name): as_json_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [as_json_value(item) for item in value]
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value)
