@@ -113,15 +113,20 @@ class Prepares(Protocol):
 
 
 @runtime_checkable
-class ManagesKeys(Protocol):
+class ListsKeys(Protocol):
+    """Optional: a validator that can list its keys."""
+
+    def list_keys(self) -> Iterable[Record]:
+        """Return every record as stored, old ones with a plain `api_key` included."""
+        ...
+
+
+@runtime_checkable
+class ManagesKeys(ListsKeys, Protocol):
     """Optional: a validator whose keys can be written. A key is meant by the SHA-256 of its UTF-8."""
 
     def add_key(self, record: Record) -> None:
         """Store a new key's record. Raises `Conflict` if its hash is there already."""
-        ...
-
-    def list_keys(self) -> Iterable[Record]:
-        """Return every record as stored, old ones with a plain `api_key` included."""
         ...
 
     def update_key(self, key_hash: str, changes: Mapping[str, Any]) -> bool:
@@ -133,12 +138,8 @@ class ManagesKeys(Protocol):
 
 
 @runtime_checkable
-class ManagesAssistants(Protocol):
-    """Optional: a store whose assistants can be written."""
-
-    def put_assistant(self, record: Record) -> None:
-        """Store or replace it. Raises `Conflict` if another owner has the id."""
-        ...
+class ListsAssistants(Protocol):
+    """Optional: a store that can list its assistants."""
 
     def list_assistants(self) -> Iterable[Record]:
         """Return every record, as stored."""
@@ -146,6 +147,15 @@ class ManagesAssistants(Protocol):
 
     def find_assistant(self, assistant_id: str) -> Record | None:
         """Return the record, whoever owns it."""
+        ...
+
+
+@runtime_checkable
+class ManagesAssistants(ListsAssistants, Protocol):
+    """Optional: a store whose assistants can be written."""
+
+    def put_assistant(self, record: Record) -> None:
+        """Store or replace it. Raises `Conflict` if another owner has the id."""
         ...
 
     def delete_assistant(self, assistant_id: str) -> bool:

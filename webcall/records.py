@@ -110,7 +110,7 @@ def _load(schema: Schema, record: Any, what: str) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = schema.load(record)
     except ValidationError as error:
-        faults = [f"{name}: {_first(told)}" for name, told in error.normalized_messages().items()]
+        faults = [f"{name}: {_first(told)}" for name, told in error.messages_dict.items()]
         raise RecordError(f"{what}: " + "; ".join(faults)) from None
     return loaded
 

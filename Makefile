@@ -1,0 +1,59 @@
+# `make run` starts everything on this machine; `make test` is what has to pass. `make help` lists the rest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types imports pytest livekit bench clean distclean
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+help: ## list what can be made
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+run: $(INSTALLED) ## start LiveKit and the service, and print a line that calls it
+	@$(BIN)/python -m scripts.run
+
+test: lint types imports pytest ## everything that has to pass
+
+lint: $(INSTALLED) ## ruff: faults and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(INSTALLED) ## who may import whom
+	$(BIN)/lint-imports --no-cache
+
+# Coverage data of this run in a folder of its own: two runs at once would combine each other's.
+pytest: $(INSTALLED) livekit ## the tests with branch coverage; PYTEST_ARGS goes to pytest
+	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && \
+	COVERAGE_FILE=$$data/coverage $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+livekit: $(INSTALLED) ## the LiveKit server, fetched or built once
+	@$(BIN)/python -m scripts.livekit_server > /dev/null
+
+bench: $(INSTALLED) livekit ## measure what the README's figures come from
+	$(BIN)/python -m benchmarks.throughput
+
+clean: ## remove what tools left behind; data, programs and the environment stay
+	rm -rf build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache .grimp_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment and the fetched programs too; instance/ stays
+	rm -rf $(VENV) .tools
+
+$(INSTALLED): setup.py
+	@python=; for name in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+			python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2> /dev/null; then \
+		echo "$$python cannot make virtual environments: on Debian and Ubuntu install python3-venv or python3.11-venv" >&2; exit 1; fi; \
+	echo "installing into $(VENV): about a minute, once"; \
+	{ [ -x $(BIN)/python ] || $$python -m venv $(VENV); } && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@

@@ -1,0 +1,143 @@
+"""How gunicorn serves the application; what an operator may change stands in config.yaml.
+
+Read by the master before any worker is made, and again on SIGHUP. SIGHUP brings changed settings;
+new code needs a restart, since workers share the modules that their master has loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import glogging
+
+from webcall import logs
+from webcall.errors import ConfigError
+from webcall.startup import prepare
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+# Loaded once for all workers, so that they share its memory and start at once. No connection and no
+# thread is made by it: those belong to a worker.
+import webcall.app  # noqa: F401
+
+try:
+    _config = prepare().config
+except ConfigError as error:
+    # Here and not in a worker: one that fails to start would be started again for ever.
+    print(*error.faults, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(2)
+
+
+def _raise_limit_of_open_files(wanted: int) -> int:
+    """Return how many files a worker may hold open, at most `wanted`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+class Logger(glogging.Logger):
+    """gunicorn's logger without access lines, which the service writes itself, and without quotations."""
+
+    def access(self, *_: Any) -> None:
+        """Write nothing."""
+
+    def warning(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Warn; of a malformed request without the line that is malformed: it may hold a key."""
+        if str(msg).startswith("Invalid request from ip="):
+            msg = str(msg).partition(": ")[0]
+        super().warning(msg, *args, **kwargs)
+
+
+wsgi_app = "wsgi:app"
+bind = _config.http.bind
+workers = _config.http.workers
+worker_class = "gthread"
+threads = _config.http.threads
+# Kept-alive connections count, and a worker that runs out of descriptors while accepting dies.
+worker_connections = max(threads + 1, min(4096, _raise_limit_of_open_files(8192) // 2))
+keepalive = 75
+timeout = 60  # a worker whose main loop, not a request, has been stuck for so many seconds is replaced
+graceful_timeout = 30
+# A bearer token of an identity provider can be long; gunicorn takes 0 to mean 8190.
+limit_request_field_size = 65536
+logger_class = Logger
+loglevel = _config.log.level
+logconfig_dict = logs.dict_config(_config.log)
+# It would be one socket in the home directory for all services of this user, and nothing here needs it.
+control_socket_disable = True
+
+
+class _SettingsRefused(Exception):
+    """The settings read on SIGHUP cannot be used."""
+
+
+def on_starting(server: Arbiter) -> None:
+    """End with one line if an address is taken; gunicorn would try five times and tell of each."""
+    if server.master_pid or server.cfg.reuse_port:
+        return  # the listening sockets come from the master that this one replaces
+    for address in server.cfg.address:
+        if isinstance(address, tuple) and (fault := _fault_of(*address)):
+            line = f"http.bind: {address[0]}:{address[1]}: {fault}; WEBCALL_BIND sets another address"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            sys.exit(1)
+
+
+def _fault_of(host: str, port: int) -> str | None:
+    """Return why nobody can listen at `host`:`port`, or None."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:1]:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        return "in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
+    return None
+
+
+def when_ready(server: Arbiter) -> None:
+    """See to it that a SIGHUP with broken settings changes nothing.
+
+    gunicorn's master would end where this file ends the start, or replace its workers by such as
+    cannot start.
+    """
+    read_settings, reload = server.app.reload, server.reload
+
+    def read_or_refuse() -> None:
+        running = server.app.cfg
+        try:
+            read_settings()
+        except SystemExit as error:
+            server.app.cfg = running
+            raise _SettingsRefused from error
+
+    def reload_or_go_on() -> None:
+        try:
+            reload()
+        except _SettingsRefused:
+            server.log.error("settings refused: the workers go on with the old ones")  # noqa: TRY400  # told above
+
+    server.app.reload, server.reload = read_or_refuse, reload_or_go_on
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Tell the services how many threads they have, and connect before the first request comes."""
+    services = worker.wsgi.extensions["webcall"]
+    services.use_threads(worker.cfg.threads)
+    services.warm_up()
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Give the worker's connections and threads back."""
+    application = getattr(worker, "wsgi", None)
+    if application is not None:
+        application.extensions["webcall"].close()

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from webcall.core.placeholders import FIELD_LIMIT_BYTES, check_template, fill
+from webcall.errors import InvalidMetadata, TemplateError
+
+FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+# Few names, so that templates and values meet; some that a careless look-up would take the wrong way.
+NAMES = st.sampled_from(["a", "b", "c", "0", "1", "call", "call_type", "text_only", "__class__", "", "keys"])
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["{{a}}", "{{#a}}", "{{/a}}", "{{{b}}}", "{{> x}}", "{{=<% %>=}}", "}}", "{{", "<&>"]),
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    TEXTS,
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(NAMES, inner, max_size=4),
+        st.builds(lambda item, times: [item] * times, inner, st.integers(50, 400)),
+    ),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.one_of(NAMES, TEXTS), VALUES, max_size=5)
+PATHS = st.one_of(st.just("."), st.lists(NAMES, min_size=1, max_size=4).map(".".join).filter(bool))
+LITERALS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), max_size=12)
+
+
+@st.composite
+def tags(draw: st.DrawFn) -> str:
+    path, blank = draw(PATHS), draw(st.sampled_from(["", " ", "\n"]))
+    return draw(st.sampled_from(["{{%s}}", "{{{%s}}}", "{{&%s}}", "{{!%s}}"])) % (blank + path + blank)
+
+
+TEMPLATES = st.recursive(
+    st.one_of(LITERALS, tags()),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=4).map("".join),
+        st.builds(
+            lambda kind, path, body: "{{%s%s}}%s{{/%s}}" % (kind, path, body, path),
+            st.sampled_from("#^"),
+            PATHS,
+            inner,
+        ),
+    ),
+    max_leaves=12,
+)
+BROKEN = st.lists(
+    st.one_of(
+        TEXTS, st.sampled_from(["{{", "}}", "{", "}", "{{{", "{{#", "{{/", "{{^", "{{!", "=", " ", "a", "\n"])
+    ),
+    max_size=12,
+).map("".join)
+
+
+@FEW
+@given(TEMPLATES, OBJECTS, OBJECTS, st.booleans())
+@example("{{#a}}{{#a}}{{#a}}{{a}}{{/a}}{{/a}}{{/a}}", {"a": [0] * 4000}, {}, False)
+def test_metadata_never_breaks_a_good_template(
+    template: str, metadata: dict[str, Any], defaults: dict[str, Any], text_only: bool
+) -> None:
+    """Where filling works without metadata, any metadata gives a bounded field or `InvalidMetadata`."""
+    check_template(template)
+    try:
+        fill(template, metadata={}, defaults=defaults, text_only=text_only)
+    except TemplateError:
+        assume(False)
+    try:
+        text = fill(template, metadata=metadata, defaults=defaults, text_only=text_only)
+    except InvalidMetadata:
+        return
+    assert len(text.encode()) <= FIELD_LIMIT_BYTES
+
+
+@FEW
+@given(st.one_of(BROKEN, st.text(max_size=40)), OBJECTS)
+@example("{{=|=}}", {})
+@example("{{}} {{a}}", {})
+def test_any_text_is_filled_or_refused(template: str, metadata: dict[str, Any]) -> None:
+    """Whatever stands in a template, it is filled or refused with the contract's two errors."""
+    try:
+        check_template(template)
+    except TemplateError:
+        refused = True
+    else:
+        refused = False
+    try:
+        fill(template, metadata=metadata, defaults={}, text_only=False)
+    except TemplateError:
+        assert refused
+    except InvalidMetadata:
+        assert not refused
+    else:
+        assert not refused
+
+
+@FEW
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60), st.lists(TEXTS, min_size=1, max_size=4)
+)
+@example("{{a}}{{{b}}}{{#a}}{{/a}}{{> c}}{{=| |=}}", ["{{#a}}"])
+def test_value_is_never_a_template(value: str, items: list[str]) -> None:
+    """A string renders as it is, however often it stands in sections and whatever tags it holds."""
+    text = fill(
+        "{{v}}|{{{v}}}|{{&o.v}}|{{call.v}}|{{#l}}{{.}};{{/l}}|{{o}}|{{d}}",
+        metadata={"v": value, "o": {"v": value}, "l": items},
+        defaults={"d": value},
+        text_only=False,
+    )
+    as_object = json.dumps({"v": value}, ensure_ascii=False, separators=(",", ":"))
+    assert text == "|".join([value] * 4 + ["".join(f"{item};" for item in items), as_object, value])
+
+
+@FEW
+@given(OBJECTS, OBJECTS, PATHS, st.booleans())
+@example({"call": {"call_type": "x"}, "a": {"call": {"text_only": 1}}}, {"call": 1}, "a", True)
+def test_call_is_never_shadowed(
+    metadata: dict[str, Any], defaults: dict[str, Any], section: str, text_only: bool
+) -> None:
+    """`call` reads the service's own two, in any section and under any metadata and defaults."""
+    own = "<{{call.call_type}} {{call.text_only}}{{#call}} {{call_type}}{{/call}}>"
+    try:
+        text = fill(
+            "%s{{#%s}}%s{{/%s}}" % (own, section, own, section),
+            metadata=metadata,
+            defaults=defaults,
+            text_only=text_only,
+        )
+    except InvalidMetadata:
+        assume(False)
+    expected = f"<web {json.dumps(text_only)} web>"
+    assert re.fullmatch(f"({expected})+", text)

@@ -1,0 +1,127 @@
+"""The contract suites over every backend that comes with the service."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.mongo import MongoServer
+from tests.support.programs import free_port
+from webcall.testing import AssistantStoreContract, KeyValidatorContract
+
+Records = list[dict[str, Any]]
+Load = Callable[..., Any]
+
+HOOKS = {"keys": "webcall_key_validators", "assistants": "webcall_assistant_stores"}
+
+
+@pytest.fixture
+def load() -> Iterator[Load]:
+    """Return a function that makes a backend's side the way the service does, from its settings."""
+    made: list[Any] = []
+
+    def load(name: str, side: str, settings: dict[str, Any]) -> Any:
+        [backend] = getattr(importlib.import_module(f"plugins.{name}"), HOOKS[side])()
+        made.append(backend.factory(backend.settings_schema().load(settings)))
+        return made[-1]
+
+    yield load
+    for backend in made:
+        if hasattr(backend, "close"):
+            backend.close()
+
+
+@pytest.fixture
+def from_env(load: Load, monkeypatch: pytest.MonkeyPatch) -> Load:
+    def make(side: str, records: Records) -> Any:
+        variable = "WEBCALL_API_KEYS" if side == "keys" else "WEBCALL_ASSISTANTS"
+        monkeypatch.setenv(variable, json.dumps(records))
+        return load("env", side, {})
+
+    return make
+
+
+@pytest.fixture
+def from_file(load: Load, tmp_path: Any) -> Load:
+    paths = {"api_keys": str(tmp_path / "keys.json"), "assistants": str(tmp_path / "assistants.json")}
+
+    def make(side: str, records: Records | None) -> Any:
+        if records is not None:
+            path = tmp_path / ("keys.json" if side == "keys" else "assistants.json")
+            path.write_text(json.dumps(records), encoding="utf-8")
+        return load("file", side, paths)
+
+    return make
+
+
+@pytest.fixture
+def from_mongo(load: Load, mongo_server: MongoServer, mongo_database: str) -> Load:
+    def make(side: str, records: Records) -> Any:
+        with mongo_server.client() as client:
+            if records:
+                client[mongo_database]["api_keys" if side == "keys" else side].insert_many(records)
+        return load("mongo", side, {"uri": mongo_server.uri, "database": mongo_database, "timeout_s": 10})
+
+    return make
+
+
+@pytest.fixture
+def nowhere() -> dict[str, Any]:
+    """Return the settings of a MongoDB that is down."""
+    return {"uri": f"mongodb://127.0.0.1:{free_port()}", "timeout_s": 0.2}
+
+
+class TestEnvKeys(KeyValidatorContract):
+    @pytest.fixture
+    def make_validator(self, from_env: Load) -> Load:
+        return lambda records: from_env("keys", records)
+
+
+class TestEnvAssistants(AssistantStoreContract):
+    @pytest.fixture
+    def make_store(self, from_env: Load) -> Load:
+        return lambda records: from_env("assistants", records)
+
+
+class TestFileKeys(KeyValidatorContract):
+    @pytest.fixture
+    def make_validator(self, from_file: Load) -> Load:
+        return lambda records: from_file("keys", records)
+
+    @pytest.fixture
+    def broken_validator(self, from_file: Load) -> Any:
+        return from_file("keys", None)
+
+
+class TestFileAssistants(AssistantStoreContract):
+    @pytest.fixture
+    def make_store(self, from_file: Load) -> Load:
+        return lambda records: from_file("assistants", records)
+
+    @pytest.fixture
+    def broken_store(self, from_file: Load) -> Any:
+        return from_file("assistants", None)
+
+
+class TestMongoKeys(KeyValidatorContract):
+    @pytest.fixture
+    def make_validator(self, from_mongo: Load) -> Load:
+        return lambda records: from_mongo("keys", [dict(record) for record in records])
+
+    @pytest.fixture
+    def broken_validator(self, load: Load, nowhere: dict[str, Any]) -> Any:
+        return load("mongo", "keys", nowhere)
+
+
+class TestMongoAssistants(AssistantStoreContract):
+    @pytest.fixture
+    def make_store(self, from_mongo: Load) -> Load:
+        return lambda records: from_mongo("assistants", [dict(record) for record in records])
+
+    @pytest.fixture
+    def broken_store(self, load: Load, nowhere: dict[str, Any]) -> Any:
+        return load("mongo", "assistants", nowhere)

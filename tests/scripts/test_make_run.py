@@ -1,0 +1,259 @@
+"""`make run`: the supervisor for real, on free ports, with its data in a folder of the test."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from livekit.api import LiveKitAPI
+
+from tests.support import programs
+from tests.support.livekit import LiveKitServer
+
+ROOT = Path(__file__).parents[2]
+STARTED = "Ctrl-C stops everything"
+
+pytestmark = pytest.mark.usefixtures("livekit_binary")
+
+
+class MakeRun:
+    """The supervisor of `make run` with one instance folder and one pair of ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.livekit_port = programs.free_port()
+        self.port = programs.free_port()
+        self.running: list[subprocess.Popen[str]] = []
+
+    def spawn(self, **environment: str) -> subprocess.Popen[str]:
+        given = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LIVEKIT_", "WEBCALL_"))
+        }
+        given |= {
+            "WEBCALL_INSTANCE": str(self.folder),
+            "WEBCALL_PORT": str(self.port),
+            "LIVEKIT_PORT": str(self.livekit_port),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scripts.run"],
+            cwd=ROOT,
+            env=given | environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.running.append(process)
+        return process
+
+    def start(self, **environment: str) -> tuple[subprocess.Popen[str], list[str]]:
+        """Return the process and what it printed, once it says that everything runs."""
+        process = self.spawn(**environment)
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if line.startswith(STARTED):
+                return process, lines
+        raise AssertionError("\n".join(["make run ended before everything ran:", *lines]))
+
+    def processes(self) -> list[int]:
+        """Return the ids of all processes that carry this run's folder in their environment."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+                state = (entry / "stat").read_text().rpartition(") ")[2][:1]
+            except OSError:
+                continue
+            if f"WEBCALL_INSTANCE={self.folder}".encode() in variables and state != "Z":
+                found.append(int(entry.name))
+        return found
+
+    def assert_nothing_left(self, within_s: float = 0) -> None:
+        deadline = time.monotonic() + within_s
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.processes() == []
+        for port in (self.port, self.livekit_port):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Iterator[MakeRun]:
+    run = MakeRun(tmp_path / "instance")
+    yield run
+    for process in run.running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=40)
+    for left in run.processes():
+        os.kill(left, signal.SIGKILL)
+
+
+def paste(line: str) -> dict[str, Any]:
+    """Do what a shell does with the printed line; without curl on this machine, what curl would do."""
+    if shutil.which("curl"):
+        answer = subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=True, timeout=60).stdout
+    else:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("url")
+        parser.add_argument("-sS", action="store_true")
+        parser.add_argument("-H", action="append", dest="headers")
+        parser.add_argument("-d", dest="body")
+        given = parser.parse_args(shlex.split(line)[1:])
+        headers = dict(header.split(": ", 1) for header in given.headers)
+        request = urllib.request.Request(given.url, given.body.encode(), headers)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = response.read()
+    parsed: dict[str, Any] = json.loads(answer)
+    return parsed
+
+
+def curl_line(lines: list[str]) -> str:
+    [line] = [line for line in lines if line.startswith("curl ")]
+    return line
+
+
+def assert_call_works(answer: dict[str, Any], livekit_http: str, key: str, secret: str) -> None:
+    async def dispatches() -> list[Any]:
+        async with LiveKitAPI(livekit_http, key, secret) as client:
+            return list(await client.agent_dispatch.list_dispatch(answer["data"]["room_name"]))
+
+    assert answer["success"] is True
+    validate = f"{livekit_http}/rtc/validate?access_token={answer['data']['token']}"
+    with urllib.request.urlopen(validate, timeout=10) as response:
+        assert response.read() == b"success"
+    [dispatch] = asyncio.run(dispatches())
+    assert dispatch.agent_name == "api-agent"
+    filled = json.loads(dispatch.metadata)["web_call"]["assistant"]["assistant_start_instruction"]
+    assert filled == "Greet Ada by name and ask how you can help."
+
+
+def test_newcomers_path(make_run: MakeRun) -> None:
+    """The pasted line gives a token that LiveKit accepts, Ctrl-C leaves nothing, and a restart keeps all."""
+    process, lines = make_run.start()
+    assert f"http://127.0.0.1:{make_run.port}" in "\n".join(lines)
+    pair = json.loads((make_run.folder / "livekit_key.json").read_text())
+    livekit = f"http://127.0.0.1:{make_run.livekit_port}"
+    assert_call_works(paste(curl_line(lines)), livekit, pair["api_key"], pair["api_secret"])
+    process.send_signal(signal.SIGINT)
+    shown, _ = process.communicate(timeout=40)
+    assert process.returncode == 0, shown
+    make_run.assert_nothing_left()
+    assert "/web_call/get_token" in shown  # the service's line about the request
+    written = shown + "".join(path.read_text() for path in (make_run.folder / "logs").iterdir())
+    assert pair["api_secret"] not in written
+    again, lines_again = make_run.start()
+    assert curl_line(lines_again) == curl_line(lines)
+    assert_call_works(paste(curl_line(lines_again)), livekit, pair["api_key"], pair["api_secret"])
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(40) == 0
+    make_run.assert_nothing_left()
+
+
+def test_hard_kill_leaves_nothing(make_run: MakeRun) -> None:
+    """A supervisor that is killed without a chance to clean up takes LiveKit and the service along."""
+    process, _ = make_run.start()
+    process.kill()
+    process.wait()
+    make_run.assert_nothing_left(within_s=40)
+
+
+def test_death_of_a_child_ends_all(make_run: MakeRun) -> None:
+    """Where LiveKit dies, make run says so with its last lines, ends the service and fails."""
+    process, _ = make_run.start()
+    [livekit] = [
+        pid for pid in make_run.processes() if b"livekit-server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(livekit, signal.SIGKILL)
+    shown, _ = process.communicate(timeout=40)
+    assert process.returncode == 1
+    assert "LiveKit ended with status -9" in shown
+    make_run.assert_nothing_left()
+
+
+def test_operators_own_livekit_is_used(make_run: MakeRun, livekit_server: LiveKitServer) -> None:
+    """With LIVEKIT_URL set no other LiveKit is started, and the printed line makes rooms on that one."""
+    process, lines = make_run.start(
+        LIVEKIT_URL=livekit_server.url,
+        LIVEKIT_API_KEY=livekit_server.key,
+        LIVEKIT_API_SECRET=livekit_server.secret,
+    )
+    assert f"LiveKit  {livekit_server.url}  (yours: none was started here)" in lines
+    assert not (make_run.folder / "livekit.yaml").exists()
+    answer = paste(curl_line(lines))
+    assert_call_works(answer, livekit_server.http_url, livekit_server.key, livekit_server.secret)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+
+
+@pytest.mark.parametrize("setting", ["LIVEKIT_PORT", "WEBCALL_PORT", "WEBCALL_BIND"])
+def test_port_in_use_is_one_line(make_run: MakeRun, setting: str) -> None:
+    """A port that is taken is told in one line with the setting that changes it; nothing is started."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        if setting == "WEBCALL_BIND":
+            process = make_run.spawn(WEBCALL_PORT="", WEBCALL_BIND=f"127.0.0.1:{port}")
+        else:
+            process = make_run.spawn(**{setting: str(port)})
+        shown, _ = process.communicate(timeout=40)
+    [line] = shown.splitlines()
+    assert process.returncode == 1
+    assert line.startswith(f"127.0.0.1:{port}: ")
+    assert f"{setting}=" in line
+    assert not list((make_run.folder / "logs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("environment", "status", "told"),
+    [
+        ({"WEBCALL_PORT": "80x"}, 1, "WEBCALL_PORT: '80x' is not a port from 1 to 65535"),
+        ({"LIVEKIT_URL": "ws://127.0.0.1:1", "LIVEKIT_API_KEY": "k" * 9}, 2, "livekit.api_secret: "),
+        (
+            {"WEBCALL_BIND": "unix:/nowhere/socket", "WEBCALL_PORT": ""},
+            1,
+            "http.bind: unix:/nowhere/socket: ",
+        ),
+    ],
+    ids=["port", "secret", "socket"],
+)
+def test_bad_environment_is_one_line(
+    make_run: MakeRun, environment: dict[str, str], status: int, told: str
+) -> None:
+    """What an operator set wrongly is one line, before anything is started."""
+    process = make_run.spawn(**environment)
+    shown, _ = process.communicate(timeout=40)
+    [line] = shown.splitlines()
+    assert line.startswith(told)
+    assert process.returncode == status
+
+
+def test_operators_records_are_left_alone(make_run: MakeRun) -> None:
+    """Records that were there before the first run stay as they are, and no sample is written."""
+    make_run.folder.mkdir()
+    keys = make_run.folder / "api_keys.yaml"
+    keys.write_text("[]\n")
+    process, lines = make_run.start()
+    assert "YOUR_API_KEY" in curl_line(lines)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+    assert keys.read_text() == "[]\n"
+    assert (make_run.folder / "assistants.yaml").read_text() == "[]\n"

@@ -1,0 +1,88 @@
+"""A real LiveKit server of the tests' own, on free ports of the loopback address."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from livekit.api import LiveKitAPI
+
+from scripts import livekit_server as program
+from tests.support import programs
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class LiveKitServer:
+    """A LiveKit server that can be stopped and started again at the same address.
+
+    `url` and `http_url` are its address, `key` and `secret` what it accepts.
+    """
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self.port = programs.free_port()
+        self.key = "APItest" + secrets.token_hex(4)
+        self.secret = secrets.token_urlsafe(48)
+        self.url = f"ws://127.0.0.1:{self.port}"
+        self.http_url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "livekit.log"
+        udp_port = programs.free_port(socket.SOCK_DGRAM)
+        self._config = program.write_config(folder, self.port, self.key, self.secret, udp_port)
+        self._binary = binary
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and return when it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binary, "--config", self._config], stdout=log, stderr=subprocess.STDOUT
+            )
+        programs.wait_until(self._answers, self._process)
+
+    def stop(self) -> None:
+        """End it at once, with its rooms: on SIGTERM it would wait for the people in them."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[LiveKitAPI]:
+        """Give a client with the server's own key, for reading back what is there."""
+        async with LiveKitAPI(self.http_url, self.key, self.secret) as client:
+            yield client
+
+    def _answers(self) -> bool:
+        try:
+            with _OPENER.open(self.http_url, timeout=5):
+                return True
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def livekit_binary() -> Path:
+    """The server's program; without one the tests that need it are skipped, or fail in CI."""
+    try:
+        return program.ensure()
+    except program.NoLiveKitServer as error:
+        programs.without("livekit-server", str(error))
+
+
+@pytest.fixture(scope="session")
+def livekit_server(livekit_binary: Path) -> Iterator[LiveKitServer]:
+    """One running LiveKit server for the whole run; a test that stops it starts it again."""
+    with tempfile.TemporaryDirectory(prefix="webcall-livekit-") as folder:
+        server = LiveKitServer(livekit_binary, Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()

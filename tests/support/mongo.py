@@ -1,0 +1,107 @@
+"""A MongoDB-compatible server on loopback for the tests: `mongod` if there is one, else nx-27017."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pymongo
+import pytest
+from pymongo.errors import PyMongoError
+
+from tests.support.programs import free_port, stop, wait_until, without
+
+
+class MongoServer:
+    """A server that tests may freeze, stop and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.uri = f"mongodb://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it, on the same port each time, and wait until it answers."""
+        with (self._folder / "output.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command(), cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            wait_until(self._answers, self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it; connections to it are then refused."""
+        if self._process is not None:
+            stop(self._process)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop it from answering, with its connections open, for as long as the block runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def client(self) -> pymongo.MongoClient[dict[str, object]]:
+        """Return a client of the test's own; the test closes it."""
+        return pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=10_000, tz_aware=True)
+
+    def _command(self) -> list[str]:
+        port = str(self._port)
+        if mongod := shutil.which("mongod"):
+            data = self._folder / "data"
+            data.mkdir(exist_ok=True)
+            return [mongod, "--dbpath", str(data), "--port", port, "--bind_ip", "127.0.0.1", "--nounixsocket"]
+        program = Path(sys.executable).with_name("nx-27017")
+        if not program.exists():
+            without("mongod", "install MongoDB, or nx-27017 from the extra [dev]")
+        files = ["--log-file", str(self._folder / "nx.log"), "--pid-file", str(self._folder / "nx.pid")]
+        # A folder of databases, in memory: in a single file, all of them share their collections.
+        return [str(program), "--data-dir", "memory", "-p", port, *files]
+
+    def _answers(self) -> bool:
+        try:
+            with pymongo.MongoClient[dict[str, object]](self.uri, timeoutMS=500) as client:
+                client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A running server for the whole session; a test that stops it starts it again."""
+    server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mongo_outage(tmp_path: Path) -> Iterator[MongoServer]:
+    """A running server of the test's own, to stop and to start."""
+    server = MongoServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mongo_database(mongo_server: MongoServer) -> Iterator[str]:
+    """The name of a database that is empty, and removed after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    with mongo_server.client() as client:
+        client.drop_database(name)

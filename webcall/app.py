@@ -1,0 +1,29 @@
+"""The application factory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from webcall import cli, http, logs
+from webcall.core.services import Services
+from webcall.startup import prepare
+
+
+def create_app(config: Mapping[str, Any] | Path | str | None = None) -> Flask:
+    """Make the WSGI application.
+
+    `config` is a mapping as config.yaml gives it, a path to such a file, or None to look for one:
+    `$WEBCALL_CONFIG`, the working directory, beside wsgi.py. Raises `ConfigError` with every fault of
+    settings and plugins. Opens no connection: that waits for the first request, after the fork.
+    """
+    setup = prepare(config)
+    logs.configure(setup.config.log)
+    app = Flask("webcall", static_folder=None)
+    services = app.extensions["webcall"] = Services(setup)
+    http.init_app(app, services)
+    cli.init_app(app)
+    return app

@@ -1,0 +1,74 @@
+"""What the assistant receives: the metadata of its dispatch, which only the agent can read. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from webcall.core.placeholders import fill
+from webcall.errors import RecordError
+from webcall.interfaces import Assistant
+from webcall.records import as_json_value
+
+VERSION = 1
+# LiveKit's own limit for metadata (livekit-server `limit.max_metadata_size`).
+MAX_BYTES = 512 * 1024
+
+FILLED_FIELDS = ("assistant_prompt", "assistant_start_instruction")
+
+
+def filled_definition(
+    assistant: Assistant, metadata: Mapping[str, Any], *, text_only: bool
+) -> dict[str, Any]:
+    """Return the assistant's whole definition with the placeholders of its texts filled.
+
+    Raises `InvalidMetadata` if the caller's metadata swells a text past its limit, and
+    `TemplateError` if a text cannot be parsed.
+    """
+    definition: dict[str, Any] = as_json_value(assistant.record)
+    texts = (assistant.prompt, assistant.start_instruction)
+    for name, text in zip(FILLED_FIELDS, texts, strict=True):
+        if text:
+            definition[name] = fill(
+                text, metadata=metadata, defaults=assistant.placeholder_defaults, text_only=text_only
+            )
+    return definition
+
+
+def dispatch_metadata(
+    *,
+    room: str,
+    definition: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    text_only: bool,
+    max_duration_s: int,
+) -> str:
+    """Return the dispatch's metadata as JSON, in the form that the contract gives.
+
+    Raises `RecordError` if the definition makes it larger than LiveKit takes.
+    """
+    text = json.dumps(
+        {
+            **metadata,
+            # The service's own three win over the caller's pairs of these names.
+            "call_type": "web",
+            "text_only": text_only,
+            "web_call": {
+                "version": VERSION,
+                "room_name": room,
+                "metadata": metadata,
+                "max_duration_s": max_duration_s,
+                "assistant": definition,
+            },
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise RecordError("assistant record: holds characters that are no Unicode text") from None
+    if size > MAX_BYTES:
+        raise RecordError(f"assistant record: {size} bytes with its call's data, LiveKit takes {MAX_BYTES}")
+    return text

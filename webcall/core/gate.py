@@ -1,0 +1,67 @@
+"""Calls in flight, bounded below the number of request threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from webcall.errors import Busy
+
+MAX_WAIT_S = 1.0
+RETRY_AFTER_S = 1
+
+
+class Gate:
+    """Lets so many calls in that some request threads stay free, whatever LiveKit does.
+
+    Of `threads`, an eighth (at least two) is never in a call. A call that finds no place waits for
+    one, at most `MAX_WAIT_S`, unless it stands in the last free thread; then it is `Busy`.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._free = threading.Condition()
+        self._threads = threads
+        self._in_flight = 0
+        self._waiting = 0
+
+    @property
+    def places(self) -> int:
+        """How many calls may be in flight at once."""
+        return max(1, self._threads - max(2, self._threads // 8))
+
+    def resize(self, threads: int) -> None:
+        """Take `threads` as the number of request threads from now on."""
+        with self._free:
+            self._threads = threads
+            self._free.notify_all()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Hold one place while the block runs. Raises `Busy`."""
+        self._take()
+        try:
+            yield
+        finally:
+            with self._free:
+                self._in_flight -= 1
+                self._free.notify()
+
+    def _take(self) -> None:
+        with self._free:
+            if self._in_flight >= self.places:
+                self._wait()
+            self._in_flight += 1
+
+    def _wait(self) -> None:
+        if self._in_flight + self._waiting >= self._threads - 1:
+            raise Busy(RETRY_AFTER_S)
+        deadline = time.monotonic() + MAX_WAIT_S
+        self._waiting += 1
+        try:
+            while self._in_flight >= self.places:
+                if not self._free.wait(deadline - time.monotonic()):
+                    raise Busy(RETRY_AFTER_S)
+        finally:
+            self._waiting -= 1

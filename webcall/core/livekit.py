@@ -1,0 +1,236 @@
+"""All that is asked of LiveKit. The transport may change later, in this file alone.
+
+livekit-api is asynchronous: request threads hand a coroutine to the one event loop of their process
+and wait. Its own timeouts have no effect, so every exchange runs inside `asyncio.wait_for`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import aiohttp
+import structlog
+from google.protobuf.message import DecodeError
+from livekit import api
+
+from webcall.config.schema import LiveKitConfig
+from webcall.core.loop_thread import LoopThread
+from webcall.core.tokens import mint
+from webcall.errors import LiveKitError
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger("webcall.livekit")
+
+# A connection that was there and broke: the request may be sent once more, since CreateRoom on a
+# room that exists changes nothing. `ClientConnectorError` (nothing listens) is an OSError as well.
+_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
+
+# When to look for a room whose creation was not answered: LiveKit may carry it out late.
+_LOOK_AGAIN_AFTER_S = (0.5, 2.0, 5.0, 15.0, 40.0)
+_MAX_LOOKING = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NewRoom:
+    """A room to be made, with the one assistant that is sent into it."""
+
+    name: str
+    metadata: str
+    agent_name: str
+    dispatch_metadata: str = field(repr=False)
+    empty_timeout_s: int
+    departure_timeout_s: int
+    max_participants: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a LiveKit server tells about itself."""
+
+    makes_rooms_on_joining: bool
+    clock_ahead_s: float
+
+
+class LiveKit:
+    """One LiveKit server, asked over one pool of connections per process."""
+
+    def __init__(self, config: LiveKitConfig) -> None:
+        self._config = config
+        self._loop = LoopThread("livekit")
+        # Both belong to the loop that made them; a fork starts with a new loop and thus a new client.
+        self._client: tuple[asyncio.AbstractEventLoop, api.LiveKitAPI] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def create_room(self, room: NewRoom) -> str:
+        """Create the room with its dispatch in one request; return the metadata that LiveKit holds for it.
+
+        On a room that lives already LiveKit changes nothing and returns that room's metadata. Raises
+        `LiveKitError`; where the room may exist all the same, it is removed in the background.
+        """
+        request = api.CreateRoomRequest(
+            name=room.name,
+            metadata=room.metadata,
+            empty_timeout=room.empty_timeout_s,
+            departure_timeout=room.departure_timeout_s,
+            max_participants=room.max_participants,
+            agents=[api.RoomAgentDispatch(agent_name=room.agent_name, metadata=room.dispatch_metadata)],
+        )
+        made = self._run(self._create(request))
+        if made.name != room.name:
+            raise LiveKitError("answer", "LiveKit's answer to CreateRoom is not about the room asked for")
+        return made.metadata
+
+    def ping(self) -> None:
+        """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not."""
+        self._run(self._exchange(lambda client: client.room.list_rooms(_ABSENT)))
+
+    def look_around(self) -> Surroundings:
+        """Return what only a live server tells about itself, for `flask webcall check`.
+
+        Raises `LiveKitError` as `ping` does.
+        """
+        self.ping()
+        return self._run(self._exchange(self._look_around))
+
+    async def _look_around(self, _: api.LiveKitAPI) -> Surroundings:
+        # LiveKit says of a token for a room that does not exist whether joining would make the room:
+        # 200 where it would, 404 where `room.auto_create` is off.
+        token = mint(
+            api_key=self._config.api_key,
+            api_secret=self._config.api_secret,
+            room=f"webcall-check-{secrets.token_hex(8)}",
+            identity="webcall-check",
+            text_only=True,
+            ttl=timedelta(seconds=30),
+            now=datetime.now(UTC),
+        )
+        address = self._config.http_url.rstrip("/") + "/rtc/validate"
+        session = self._session
+        assert session is not None  # noqa: S101  # _exchange made it
+        async with session.get(address, params={"access_token": token.jwt}) as answer:
+            date = answer.headers.get("Date")
+            theirs = parsedate_to_datetime(date) if date else datetime.now(UTC)
+            return Surroundings(
+                makes_rooms_on_joining=answer.status == 200,
+                clock_ahead_s=(theirs - datetime.now(UTC)).total_seconds(),
+            )
+
+    def close(self) -> None:
+        """Close the connections and end the event loop's thread."""
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                self._loop.submit(self._close_client()).result(timeout=5)
+        self._loop.close()
+
+    def _run(self, coroutine: Awaitable[T]) -> T:
+        # The coroutine bounds itself; this second bound holds should the loop's thread be stuck.
+        future = self._loop.submit(_plain(coroutine))
+        try:
+            return future.result(timeout=self._config.timeout_s + 0.5)
+        except FutureTimeoutError:
+            future.cancel()
+            raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
+
+    async def _create(self, request: api.CreateRoomRequest) -> api.Room:
+        try:
+            return await self._exchange(lambda client: client.room.create_room(request))
+        except LiveKitError as error:
+            if error.kind in ("timeout", "broken", "answer"):
+                self._remove_later(request.name, request.metadata)
+            raise
+
+    async def _exchange(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
+        try:
+            return await asyncio.wait_for(self._with_one_repeat(call), self._config.timeout_s)
+        except TimeoutError:
+            raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
+        except (api.ServerError, aiohttp.ClientError, DecodeError, ssl.SSLError, OSError) as error:
+            raise _explain(error) from error
+
+    async def _with_one_repeat(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
+        try:
+            return await call(self._api())
+        except aiohttp.ClientConnectorError:
+            raise
+        except _BROKEN:
+            return await call(self._api())
+
+    def _api(self) -> api.LiveKitAPI:
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._client[0] is not loop:
+            session = aiohttp.ClientSession(
+                # No limit and no timeout here: the gate bounds the calls, wait_for the time.
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+            config = self._config
+            client = api.LiveKitAPI(
+                config.url, config.api_key, config.api_secret, session=session, failover=False
+            )
+            self._client, self._session = (loop, client), session
+        return self._client[1]
+
+    async def _close_client(self) -> None:
+        client, session, self._client, self._session = self._client, self._session, None, None
+        if session is not None and client is not None and client[0] is asyncio.get_running_loop():
+            await session.close()
+
+    def _remove_later(self, name: str, metadata: str) -> None:
+        if len(self._looking) >= _MAX_LOOKING:
+            return  # An empty room closes itself after its empty_timeout.
+        task = asyncio.get_running_loop().create_task(self._remove(name, metadata))
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    async def _remove(self, name: str, metadata: str) -> None:
+        """Delete the room if it came to be, and only if it is ours: its metadata holds our nonce."""
+        for pause_s in _LOOK_AGAIN_AFTER_S:
+            await asyncio.sleep(pause_s)
+            try:
+                found = await self._exchange(
+                    lambda client: client.room.list_rooms(api.ListRoomsRequest(names=[name]))
+                )
+                if any(room.metadata == metadata for room in found.rooms):
+                    await self._exchange(
+                        lambda client: client.room.delete_room(api.DeleteRoomRequest(room=name))
+                    )
+                    log.info("removed a room whose creation was not answered", room=name)
+                    return
+            except LiveKitError:
+                continue
+
+
+_ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
+
+
+async def _plain(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _explain(error: Exception) -> LiveKitError:
+    """Say what went wrong without LiveKit's own text, which may quote the request."""
+    if isinstance(error, api.ServerError):
+        if error.status in (401, 403):
+            return LiveKitError("unauthorized", "LiveKit refuses the API key or secret")
+        kind = "answer" if error.status >= 500 else "refused"
+        return LiveKitError(kind, f"LiveKit answers with {error.status} {error.code}")
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return LiveKitError(
+            "tls", "no TLS connection: wss or https against a plain port, or a bad certificate"
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return LiveKitError("unreachable", f"cannot connect: {error.os_error.strerror or error.os_error}")
+    if isinstance(error, _BROKEN):
+        return LiveKitError("broken", f"the connection broke: {type(error).__name__}")
+    return LiveKitError("answer", f"LiveKit's answer cannot be read: {type(error).__name__}")

@@ -1,0 +1,83 @@
+"""Ask the configured backends, in the configured order, with ARCHITECTURE's four outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from webcall.errors import AssistantNotFound, BackendError, Refused, Unauthorized
+from webcall.interfaces import Assistant, AssistantStore, Caller, KeyValidator
+
+T = TypeVar("T")
+
+log = structlog.stdlib.get_logger("webcall.lookup")
+
+
+class KeyRing:
+    """Finds whose API key it is."""
+
+    def __init__(self, validators: Sequence[tuple[str, KeyValidator]]) -> None:
+        """Take (backend name, validator) pairs in the order in which they are asked."""
+        self._validators = validators
+
+    def authenticate(self, api_key: str) -> Caller:
+        """Return the caller. Raises `Unauthorized` for every key that may not be used.
+
+        Raises `BackendError` as soon as a backend cannot answer: a later one may not decide then.
+        """
+        for name, validator in self._validators:
+            try:
+                caller = _ask(name, Caller, lambda ask=validator.validate: ask(api_key))  # type: ignore[misc]
+            except Refused:
+                break
+            if caller is not None:
+                return _usable(caller)
+        raise Unauthorized
+
+
+def _usable(caller: Caller) -> Caller:
+    """Refuse a key whose restrictions this version cannot enforce, rather than ignore them."""
+    limits = (caller.allowed_origins, caller.allowed_metadata)
+    if caller.publishable or any(limit is not None for limit in limits):
+        log.warning("key refused: publishable keys, origins and metadata names come later", key=caller.key_id)
+        raise Unauthorized
+    return caller
+
+
+class Assistants:
+    """Finds the assistant that a caller may use."""
+
+    def __init__(self, stores: Sequence[tuple[str, AssistantStore]]) -> None:
+        """Take (backend name, store) pairs in the order in which they are asked."""
+        self._stores = stores
+
+    def find(self, assistant_id: str, caller: Caller) -> Assistant:
+        """Return the assistant; `AssistantNotFound` if there is none for this caller.
+
+        An id outside the key's list takes the same way through the stores as one that does not
+        exist, so that neither the answer nor its time tells them apart.
+        """
+        allowed = caller.allowed_assistants is None or assistant_id in caller.allowed_assistants
+        for name, store in self._stores:
+            try:
+                found = _ask(name, Assistant, lambda get=store.get: get(assistant_id, caller))  # type: ignore[misc]
+            except Refused:
+                break
+            if found is not None and allowed:
+                return found
+        raise AssistantNotFound
+
+
+def _ask(name: str, kind: type[T], ask: Callable[[], T | None]) -> T | None:
+    try:
+        found = ask()
+    except (Refused, BackendError):
+        raise
+    except Exception as error:
+        # Its text may quote the key: the log gets the exception's types and places instead.
+        raise BackendError(f"{name}: {type(error).__name__}") from error
+    if found is not None and not isinstance(found, kind):
+        raise BackendError(f"{name}: answered with {type(found).__name__}, not {kind.__name__} or None")
+    return found

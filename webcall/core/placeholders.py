@@ -1,0 +1,218 @@
+"""Placeholders in an assistant's texts: Mustache, filled with the caller's metadata. Pure.
+
+pystache parses and walks the template. What a name means, what counts as present and how a value
+becomes text is decided here, since pystache's own rules would call functions, read attributes of
+objects and render `None`.
+
+16 KiB of metadata can ask for hours of work and gigabytes of output (a list in a list in a list), so
+a rendering counts its bytes and its steps and stops at once when it has had enough.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pystache.renderengine import RenderEngine
+
+from webcall.core.placeholders_parsing import Path, Template, parse
+from webcall.errors import InvalidMetadata, TemplateError
+from webcall.records import as_json_value
+
+FIELD_LIMIT_BYTES = 64 * 1024
+"""UTF-8 bytes that a filled field may have."""
+
+# One step is a tag, or a turn of a section: at about a microsecond each, well under 100 ms in all.
+# 64 KiB hold 13,000 of the shortest tags, so that a template without loops never gets here.
+STEP_LIMIT = 20_000
+
+# Names have a few parts and contexts are a few deep; only those far beyond cost more than one step.
+_LOOKS_PER_STEP = 16
+
+_CALL = "call"
+_MISSING: Any = object()
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+class _Stop(Exception):
+    """Rendering was given up. The message says why and how to mend it, whoever's fault it is."""
+
+
+def check_template(text: str) -> None:
+    """Raise `TemplateError` if a call with this template must fail: see CONTRACT's "Placeholders".
+
+    That is an unclosed tag or section, a stray close, a partial, a change of delimiters, or more text
+    than `FIELD_LIMIT_BYTES`. The message names the tag and its place, and nothing else of the text.
+    """
+    _check_size(_parsed(text).fixed_bytes)
+
+
+def fill(text: str, *, metadata: Mapping[str, Any], defaults: Mapping[str, Any], text_only: bool) -> str:
+    """Return the template filled in.
+
+    `metadata` holds the caller's pairs as JSON gives them; `defaults` are the assistant's
+    `assistant_placeholder_defaults` as stored; `text_only` is what `{{call.text_only}}` reads.
+
+    Raises `TemplateError` if the assistant is at fault (the template, or a field that is too large
+    even without metadata) and `InvalidMetadata` if the metadata makes the field larger than
+    `FIELD_LIMIT_BYTES` or makes filling it take too many steps.
+    """
+    template = _parsed(text)
+    _check_size(template.fixed_bytes)
+    if "{{" not in text:
+        return text
+    try:
+        return _render(template, metadata, defaults, text_only)
+    except _Stop as stop:
+        reason = str(stop)
+    # Who is at fault? What fails without metadata would fail for every caller.
+    try:
+        _render(template, {}, defaults, text_only)
+    except _Stop as stop:
+        raise TemplateError(f"without any metadata, {stop} in the text or the defaults") from None
+    raise InvalidMetadata(f"With this metadata, {reason} in metadata.")
+
+
+def _check_size(size: int) -> None:
+    if size > FIELD_LIMIT_BYTES:
+        raise TemplateError(
+            f"the text alone has {size:,} bytes, and a filled field at most {FIELD_LIMIT_BYTES:,}: shorten it"
+        )
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> Template:
+    return parse(text)
+
+
+def _render(
+    template: Template, metadata: Mapping[str, Any], defaults: Mapping[str, Any], text_only: bool
+) -> str:
+    try:
+        filled: str = template.tree.render(_ENGINE, _Context(metadata, defaults, text_only))
+    except RecursionError:
+        raise _Stop("the values are nested too deep: use fewer levels") from None
+    return filled
+
+
+class _Context:
+    """One rendering: where names are looked up, and what it has used so far."""
+
+    def __init__(self, metadata: Mapping[str, Any], defaults: Mapping[str, Any], text_only: bool) -> None:
+        self._defaults = as_json_value(defaults)
+        root = _merged(self._defaults, metadata)
+        self._call = {**root, "call_type": "web", "text_only": text_only}
+        self._stack: list[Any] = [root]
+        self._steps_left = STEP_LIMIT
+        self._bytes_left = FIELD_LIMIT_BYTES
+
+    def push(self, item: _Value) -> None:
+        self._stack.append(item.value)
+
+    def pop(self) -> None:
+        self._stack.pop()
+
+    def count_text(self, size: int) -> None:
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise _Stop(f"a field would be filled with more than {FIELD_LIMIT_BYTES:,} bytes: use less")
+
+    def count_steps(self, steps: int) -> None:
+        self._steps_left -= steps
+        if self._steps_left < 0:
+            raise _Stop("a field would take too many steps to fill: use shorter lists")
+
+    def resolve(self, path: Path) -> _Value:
+        """Return what a tag's name means here; what is missing is like null."""
+        self.count_steps(1 + (len(path) + len(self._stack)) // _LOOKS_PER_STEP)
+        value = self._find(path)
+        if value is _MISSING:
+            value = _walk(self._defaults, path)
+        return _Value(self, None if value is _MISSING else value)
+
+    def _find(self, path: Path) -> Any:
+        if not path:
+            return self._stack[-1]
+        first, rest = path[0], path[1:]
+        if first == _CALL:
+            found = _walk(self._call, rest)
+            return _walk(self._defaults, rest) if found is _MISSING else found
+        for item in reversed(self._stack):
+            found = _child(item, first)
+            if found is not _MISSING:
+                return _walk(found, rest)
+        return _MISSING
+
+
+class _Value:
+    """A value as pystache sees it: its truth, its items and its text follow the contract."""
+
+    __slots__ = ("_context", "value")
+
+    def __init__(self, context: _Context, value: Any) -> None:
+        self._context = context
+        self.value = value
+
+    def __bool__(self) -> bool:
+        # Not `bool(value)`: the number 0 is present.
+        if isinstance(self.value, str | list | dict):
+            return bool(self.value)
+        return self.value is not None and self.value is not False
+
+    def __iter__(self) -> Iterator[_Value]:
+        for item in self.value if isinstance(self.value, list) else (self.value,):
+            self._context.count_steps(1)
+            yield _Value(self._context, item)
+
+    def text(self) -> str:
+        """Return the value as the contract writes it, counted."""
+        if self.value is None:
+            return ""
+        try:
+            text = self.value if isinstance(self.value, str) else _json(self.value)
+            size = len(text.encode())
+        except ValueError:
+            raise _Stop(
+                "a value cannot be written (half of a surrogate pair, or a number of thousands of digits):"
+                " mend it"
+            ) from None
+        self._context.count_text(size)
+        return text
+
+
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+# Has no state of a rendering, so that all threads can share it. Partials are refused when parsing.
+_ENGINE = RenderEngine(
+    literal=str, escape=str, resolve_context=_Context.resolve, resolve_partial=None, to_str=_Value.text
+)
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `over` laid on `under`: objects are merged, anything else of `over` wins, null included."""
+    merged = dict(under)
+    for name, value in over.items():
+        below = merged.get(name)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[name] = _merged(below, value) if both else value  # type: ignore[arg-type]  # below is a dict
+    return merged
+
+
+def _walk(value: Any, path: Path) -> Any:
+    for part in path:
+        value = _child(value, part)
+        if value is _MISSING:
+            break
+    return value
+
+
+def _child(value: Any, part: str) -> Any:
+    """Return the member of an object or the element of a list; of nothing else, and no attribute."""
+    if isinstance(value, dict):
+        return value.get(part, _MISSING)
+    if isinstance(value, list) and _INDEX.fullmatch(part) and int(part) < len(value):
+        return value[int(part)]
+    return _MISSING

@@ -1,0 +1,25 @@
+"""The HTTP side: thin glue between Flask and the core."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webcall.core.services import Services
+from webcall.http import docs, errors, health, requests, web_call
+from webcall.http.api import EnvelopeApi
+
+# Larger than any good request: 16 KiB of metadata, an id, and white space.
+MAX_BODY_BYTES = 64 * 1024
+
+
+def init_app(app: Flask, services: Services) -> None:
+    """Register error handling, request ids, logs and every route."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own default provider has it
+    errors.init_app(app)
+    requests.init_app(app)
+    api = EnvelopeApi.for_app(app)
+    api.register_blueprint(web_call.blueprint)
+    api.register_blueprint(health.blueprint)
+    if services.config.http.docs:
+        docs.init_app(app, api)

@@ -1,0 +1,97 @@
+"""Request bodies: strict JSON, and nothing else, or a 422 that says what to mend."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from flask import Request, Response, abort
+from marshmallow import ValidationError
+from webargs.flaskparser import FlaskParser
+
+from webcall.http.errors import invalid
+
+# Python's own json takes NaN, Infinity, duplicate names, lone surrogates and numbers without end.
+
+
+class NotJSON(ValueError):
+    """The text is not JSON as RFC 8259 and this service's contract have it."""
+
+
+def parse_strict(body: bytes) -> Any:
+    """Return the value that `body` holds. Raises `NotJSON`, whose text quotes nothing of the body."""
+    try:
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_distinct,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_finite_int,
+        )
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except NotJSON:
+        raise
+    except UnicodeDecodeError:
+        raise NotJSON("Not UTF-8.") from None
+    except UnicodeEncodeError:
+        raise NotJSON("Holds a lone surrogate, which is no Unicode text.") from None
+    except RecursionError:
+        raise NotJSON("Nested too deep.") from None
+    except json.JSONDecodeError as error:
+        raise NotJSON(f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise NotJSON("A name stands twice in one object.")
+    return found
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise NotJSON("NaN and Infinity are not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotJSON("A number is too large.")
+    return number
+
+
+def _finite_int(text: str) -> int:
+    # A whole number past a double's range would be read as infinity by most of JSON's readers.
+    if len(text) > 300:
+        raise NotJSON("A number is too large.")
+    return int(text)
+
+
+class StrictParser(FlaskParser):
+    """webargs' parser for Flask with strict JSON, unknown fields refused and faults in the envelope."""
+
+    DEFAULT_VALIDATION_STATUS = 422
+    DEFAULT_UNKNOWN_BY_LOCATION = {"json": None}  # noqa: RUF012  # a class setting of webargs
+
+    def load_json(self, req: Request, schema: Any) -> Any:
+        """Return the body's value; answer 422 if it is not a JSON object."""
+        if req.mimetype != "application/json":
+            _stop({"Content-Type": ["Send the body as application/json."]})
+        try:
+            value = parse_strict(req.get_data(cache=False))
+        except NotJSON as error:
+            _stop({"body": [str(error)]})
+        if not isinstance(value, dict):
+            _stop({"body": ["Not a JSON object."]})
+        return value
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Answer 422 with marshmallow's messages by field."""
+        messages = error.messages_dict
+        _stop(messages.get("json", messages))
+
+
+def _stop(faults: dict[str, Any]) -> NoReturn:
+    response: Response = invalid(faults)
+    abort(response)

@@ -1,0 +1,81 @@
+"""`GET /openapi.json`, and `GET /docs`: Swagger UI, its files served from here and not from a CDN."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+import flask_swagger_ui
+from flask import Blueprint, Flask, Response, abort, jsonify, url_for
+
+from webcall.http.api import EnvelopeApi
+
+_SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+_OWN = Path(__file__).parent / "static"
+_FILES = {
+    "swagger-ui.css": (_SWAGGER_UI / "swagger-ui.css", "text/css"),
+    "swagger-ui-bundle.js": (_SWAGGER_UI / "swagger-ui-bundle.js", "text/javascript"),
+    "docs.js": (_OWN / "docs.js", "text/javascript"),
+}
+
+# Swagger UI sets style attributes, and draws its icons from data: addresses.
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Web calls: the HTTP API</title>
+<link rel="stylesheet" href="{css}">
+</head>
+<body>
+<div id="docs" data-document="{document}"></div>
+<script src="{bundle}"></script>
+<script src="{start}"></script>
+</body>
+</html>
+"""
+
+
+def init_app(app: Flask, api: EnvelopeApi) -> None:
+    """Serve the document, its page, and the page's files under names that hold their hash."""
+    blueprint = Blueprint("docs", __name__)
+    hashed = {_hashed(name, path): (path, kind) for name, (path, kind) in _FILES.items()}
+    names = dict(zip(_FILES, hashed, strict=True))
+
+    # Made at the first request, when every blueprint is registered, and kept.
+    whole = functools.cache(api.document)
+
+    @blueprint.get("/openapi.json")
+    def document() -> Response:
+        return jsonify(whole())
+
+    @blueprint.get("/docs")
+    def page() -> Response:
+        html = _PAGE.format(
+            css=url_for(".static_file", name=names["swagger-ui.css"]),
+            bundle=url_for(".static_file", name=names["swagger-ui-bundle.js"]),
+            start=url_for(".static_file", name=names["docs.js"]),
+            document=url_for(".document"),
+        )
+        return Response(html, mimetype="text/html", headers={"Content-Security-Policy": _CSP})
+
+    @blueprint.get("/docs/<name>")
+    def static_file(name: str) -> Response:
+        if name not in hashed:
+            abort(404)
+        path, kind = hashed[name]
+        return Response(path.read_bytes(), mimetype=kind, headers={"Cache-Control": _FOR_EVER})
+
+    app.register_blueprint(blueprint)
+
+
+def _hashed(name: str, path: Path) -> str:
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}.{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}.{ending}"

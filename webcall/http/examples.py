@@ -1,0 +1,61 @@
+"""Examples for the OpenAPI document; tests hold them to its schemas and to the running service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from webcall.http import errors
+from webcall.http.envelope import envelope
+
+REQUEST: dict[str, Any] = {
+    "assistant_id": "550e8400-e29b-41d4-a716-446655440000",
+    "metadata": {"customer": {"name": "Ada"}, "plan": "gold"},
+    "text_only": False,
+}
+
+TOKEN = envelope(
+    "Token generated successfully",
+    {
+        "room_name": "550e8400-e29b-41d4-a716-446655440000_ab12cd34",
+        "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl",
+        "server_url": "wss://livekit.example.com",
+        "expires_at": "2026-01-01T12:01:00Z",
+    },
+    success=True,
+)
+
+HEALTHY = envelope("Service is healthy and operational", success=True)
+READY = envelope("Ready", {"degraded": []}, success=True)
+NOT_READY = envelope("Not ready", {"down": ["livekit"], "degraded": []}, success=False)
+
+_REQUEST_ID = "0f8fad5bd9cb469fa165708677289502"
+
+
+def _failure(description: str, message: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"description": description, "example": envelope(message, data, success=False)}
+
+
+FAILURES: dict[int, dict[str, Any]] = {
+    400: _failure("A typed chat was asked of an assistant that has no text path.", errors.NO_TEXT),
+    401: _failure("The API key is missing, malformed, unknown, revoked or expired.", errors.UNAUTHORIZED),
+    404: _failure(
+        "No such assistant for this key: unknown, inactive, another owner's, or outside the key's list.",
+        errors.NOT_FOUND,
+    ),
+    413: _failure("The body is larger than 64 KiB.", errors.HTTP_MESSAGES[413]),
+    422: _failure(
+        "The body is not valid.",
+        errors.INVALID,
+        {"errors": {"metdata": ["Unknown field; there are assistant_id, metadata and text_only."]}},
+    ),
+    500: _failure(
+        "LiveKit or a backend is down, or there is a defect.",
+        errors.FAILED.format(id=_REQUEST_ID),
+        {"request_id": _REQUEST_ID},
+    ),
+    503: _failure("More calls in flight than this worker takes. See Retry-After.", errors.BUSY),
+}
+FAILURES[401]["headers"] = {"WWW-Authenticate": {"schema": {"type": "string", "enum": ["Bearer"]}}}
+FAILURES[503]["headers"] = {
+    "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
+}

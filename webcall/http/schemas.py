@@ -1,0 +1,128 @@
+"""The bodies of requests and answers, as marshmallow reads and OpenAPI shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load
+
+from webcall.core.calls import CallRequest
+from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
+from webcall.errors import InvalidMetadata
+
+
+class Boolean(fields.Field[bool]):
+    """true or false, and nothing that only looks like one: `"false"` and 0 are mistakes."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Not true or false.")
+        return value
+
+
+class Trimmed(fields.String):
+    """A string without the white space around it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return str(super()._deserialize(value, attr, data, **kwargs)).strip()
+
+
+def _id_fits(value: str) -> None:
+    if not assistant_id_fits(value):
+        raise ValidationError(
+            f"Not 1 to {MAX_ID_CHARACTERS} characters (at most {MAX_ID_BYTES} bytes of UTF-8)."
+        )
+
+
+def _metadata_fits(value: dict[str, Any]) -> None:
+    try:
+        check_metadata(value)
+    except InvalidMetadata as error:
+        raise ValidationError(str(error)) from None
+
+
+class TokenRequest(Schema):
+    """The body of `POST /web_call/get_token`. Unknown fields are refused."""
+
+    error_messages = {"unknown": "Unknown field; there are assistant_id, metadata and text_only."}  # noqa: RUF012
+
+    assistant_id = Trimmed(
+        required=True,
+        validate=_id_fits,
+        error_messages={"required": "Missing.", "null": "Missing.", "invalid": "Not a string."},
+        metadata={
+            "description": "The assistant to run in the room. Trimmed; at most 240 bytes of UTF-8.",
+            "minLength": 1,
+            "maxLength": MAX_ID_CHARACTERS,
+        },
+    )
+    metadata = fields.Dict(
+        keys=fields.String(),
+        load_default=None,
+        allow_none=True,
+        validate=_metadata_fits,
+        error_messages={"invalid": "Not a JSON object."},
+        metadata={
+            "description": "Key-value data put into the assistant's placeholders. "
+            "At most 16 KiB as compact UTF-8 JSON, at most 16 levels deep.",
+        },
+    )
+    text_only = Boolean(
+        load_default=False,
+        error_messages={"null": "Not true or false."},
+        metadata={
+            "description": "A typed chat without audio: the token cannot publish a microphone, the assistant "
+            "runs without speech-to-text and text-to-speech.",
+        },
+    )
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> CallRequest:
+        return CallRequest(data["assistant_id"], data["metadata"] or {}, data["text_only"])
+
+
+class TokenData(Schema):
+    """What a browser needs to join."""
+
+    room_name = fields.String(required=True, metadata={"description": "The room that was created."})
+    token = fields.String(required=True, metadata={"description": "Joins this one room; a secret."})
+    server_url = fields.String(
+        required=True, metadata={"description": "The LiveKit address to connect to, ws:// or wss://."}
+    )
+    expires_at = fields.String(
+        required=True,
+        metadata={"format": "date-time", "description": "The last moment to join (RFC 3339, UTC)."},
+    )
+
+
+class Empty(Schema):
+    """No data."""
+
+
+class ReadyData(Schema):
+    """Names of backends, and nothing of what is wrong with them."""
+
+    down = fields.List(fields.String(), metadata={"description": "Who does not answer."})
+    degraded = fields.List(fields.String(), metadata={"description": "Who can be done without for now."})
+
+
+class FailureData(Schema):
+    """Beside an error's message."""
+
+    errors = fields.Dict(metadata={"description": "Faults by field, beside 422."})
+    request_id = fields.String(metadata={"description": "What to tell support, beside 500."})
+
+
+def _body(data: type[Schema], success: bool) -> dict[str, Any]:
+    return {
+        "success": fields.Boolean(required=True, metadata={"enum": [success]}),
+        "message": fields.String(required=True),
+        "data": fields.Nested(data, required=True),
+    }
+
+
+TokenAnswer = Schema.from_dict(_body(TokenData, True), name="TokenAnswer")
+HealthAnswer = Schema.from_dict(_body(Empty, True), name="HealthAnswer")
+ReadyAnswer = Schema.from_dict(_body(ReadyData, True), name="ReadyAnswer")
+NotReadyAnswer = Schema.from_dict(_body(ReadyData, False), name="NotReadyAnswer")
+Failure = Schema.from_dict(_body(FailureData, False), name="Failure")

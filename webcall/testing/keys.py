@@ -1,0 +1,238 @@
+"""The contract of a key validator."""
+# ruff: noqa: S101  # asserts are what a suite of tests is made of
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from webcall.errors import Conflict, RecordError, Refused
+from webcall.interfaces import Caller, KeyValidator, ListsKeys, ManagesKeys
+from webcall.records import hash_api_key, key_hash_of
+from webcall.testing.common import ODD_STRINGS, cannot_list, held, outage_of, read_only, together
+
+KEY = "lvk_Contract-Suite_AbCdEfGhIjKlMnOpQrStUvWxYz01"
+OTHER_KEY = "lvk_Another-Contract_ZyXwVuTsRqPoNmLkJiHgFeDcBa9"
+PLAIN_KEY = "an old deployment's own kind of key, ünhashed"
+OWNER = "ada@example.com"
+
+MakeValidator = Callable[[list[dict[str, Any]]], KeyValidator | None]
+
+
+def key_record(api_key: str, **fields: Any) -> dict[str, Any]:
+    """Return a stored record of a key, hashed, with the optional fields in `fields`."""
+    return {
+        "api_key_hash": hash_api_key(api_key),
+        "api_key_prefix": api_key[:12],
+        "user_email": OWNER,
+        **fields,
+    }
+
+
+class KeyValidatorContract:
+    """Subclass it under a name that begins with `Test` and define the fixture `make_validator`."""
+
+    @pytest.fixture
+    def make_validator(self) -> MakeValidator:
+        """Return a function from stored records to the validator, or to None if it cannot hold them."""
+        pytest.fail(f"{type(self).__name__} must define the fixture make_validator")
+
+    @pytest.fixture
+    def broken_validator(self) -> KeyValidator:
+        """Return a validator whose infrastructure is down."""
+        pytest.skip("no broken_validator: the outage of this backend is not tested")
+
+    def test_known_key_gives_every_field_of_its_owner(self, make_validator: MakeValidator) -> None:
+        """A known key is answered with the caller that its record describes, field by field."""
+        record = key_record(
+            KEY,
+            user_name="Ada",
+            org_name="Engines",
+            created_at="2026-01-01T00:00:00Z",
+            is_active=True,
+            expires_at=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            allowed_assistants=["a", "b"],
+            allowed_origins=["https://one.example", "https://two.example"],
+            allowed_metadata=["customer"],
+            rate_limit="5/minute",
+            max_concurrent_calls=3,
+            a_field_of_somebody_else={"nested": [1]},
+        )
+        validator = held(make_validator([key_record(OTHER_KEY, user_email="eve@example.com"), record]))
+        assert validator.validate(KEY) == Caller(
+            email=OWNER,
+            name="Ada",
+            org="Engines",
+            key_id=KEY[:12],
+            allowed_assistants=frozenset({"a", "b"}),
+            allowed_origins=("https://one.example", "https://two.example"),
+            rate_limit="5/minute",
+            max_concurrent_calls=3,
+            allowed_metadata=frozenset({"customer"}),
+        )
+
+    def test_missing_fields_mean_active_and_unrestricted(self, make_validator: MakeValidator) -> None:
+        """A record of a hash and an owner alone is an active key without restrictions."""
+        record = {"api_key_hash": hash_api_key(KEY), "user_email": OWNER}
+        caller = held(make_validator([record])).validate(KEY)
+        assert caller == Caller(email=OWNER, key_id=hash_api_key(KEY)[:12])
+
+    def test_empty_restriction_allows_nothing(self, make_validator: MakeValidator) -> None:
+        """Empty lists of what is allowed stay empty and never come to mean unrestricted."""
+        fields: dict[str, Any] = {"allowed_assistants": [], "allowed_origins": [], "allowed_metadata": []}
+        caller = held(make_validator([key_record(KEY, **fields)])).validate(KEY)
+        assert caller is not None
+        assert (caller.allowed_assistants, caller.allowed_origins) == (frozenset(), ())
+        assert caller.allowed_metadata == frozenset()
+
+    def test_plain_key_of_an_old_record_is_known(self, make_validator: MakeValidator) -> None:
+        """A record that holds its key in plain is found by that key, and not by the key's hash."""
+        validator = held(make_validator([{"api_key": PLAIN_KEY, "user_email": OWNER}]))
+        assert validator.validate(PLAIN_KEY) == Caller(email=OWNER, key_id=PLAIN_KEY[:12])
+        assert validator.validate(hash_api_key(PLAIN_KEY)) is None
+
+    @pytest.mark.parametrize("api_key", ODD_STRINGS.values(), ids=ODD_STRINGS.keys())
+    def test_odd_key_is_unknown(self, make_validator: MakeValidator, api_key: str) -> None:
+        """A key of any length and any characters that no record has is unknown, and no failure."""
+        records = [key_record(KEY), {"api_key": PLAIN_KEY, "user_email": OWNER}]
+        assert held(make_validator(records)).validate(api_key) is None
+
+    def test_only_the_key_itself_is_known(self, make_validator: MakeValidator) -> None:
+        """What is close to a key, or is stored of it, is not the key."""
+        records = [key_record(KEY), {"api_key": PLAIN_KEY, "user_email": OWNER}]
+        validator = held(make_validator(records))
+        for key in (KEY, PLAIN_KEY):
+            near = [key[:12], key[:-1], key + "x", key + "\n", " " + key, key.swapcase(), key.upper()]
+            near += [key + "\x00", key + "\udc80", hash_api_key(key), hash_api_key(key).upper()]
+            assert [validator.validate(one) for one in near] == [None] * len(near)
+            assert validator.validate(key) is not None
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"is_active": False}, {"expires_at": "2020-01-31T12:00:00Z"}, {"expires_at": "2020-01-31"}],
+        ids=["revoked", "expired", "expired-by-date"],
+    )
+    def test_revoked_or_expired_key_is_refused(
+        self, make_validator: MakeValidator, fields: dict[str, Any]
+    ) -> None:
+        """A revoked or expired key is refused, so that no backend behind is asked."""
+        validator = held(make_validator([key_record(KEY, **fields), key_record(OTHER_KEY)]))
+        with pytest.raises(Refused):
+            validator.validate(KEY)
+        assert validator.validate(OTHER_KEY) is not None
+
+    def test_publishable_key_is_told_apart(self, make_validator: MakeValidator) -> None:
+        """A key that may stand in a web page is known as such."""
+        publishable = "lvp_Contract-Suite_AbCdEfGhIjKlMnOpQrStUvWxYz01"
+        validator = held(make_validator([key_record(publishable), key_record(KEY)]))
+        assert [getattr(validator.validate(key), "publishable", None) for key in (publishable, KEY)] == [
+            True,
+            False,
+        ]
+
+    def test_outage_is_no_answer(self, broken_validator: KeyValidator) -> None:
+        """While its infrastructure is down a validator raises, and neither denies a key nor refuses it."""
+        error = outage_of(lambda: broken_validator.validate(KEY))
+        assert not isinstance(error, Refused)
+        assert KEY not in str(error)
+
+    def test_many_threads_get_their_own_answers(self, make_validator: MakeValidator) -> None:
+        """Look-ups from many threads at once get the answers that they get one by one."""
+        records = [key_record(KEY), key_record(OTHER_KEY, user_email="eve@example.com")]
+        validator = held(make_validator(records))
+        keys = [KEY, OTHER_KEY, "unknown"]
+        alone = [validator.validate(key) for key in keys]
+        assert alone == [validator.validate(key) for key in keys]
+        for answers in together([lambda key=key: validator.validate(key) for key in keys]):  # type: ignore[misc]
+            assert answers == alone
+
+    def test_answer_shares_nothing_with_the_next(self, make_validator: MakeValidator) -> None:
+        """What is done to one answer does not show in the next."""
+        validator = held(make_validator([key_record(KEY)]))
+        first = validator.validate(KEY)
+        assert first is not None
+        if isinstance(first.claims, dict):
+            first.claims["left"] = "behind"
+        second = validator.validate(KEY)
+        assert second is not None
+        assert "left" not in second.claims
+
+    def test_listing_is_whole(self, make_validator: MakeValidator) -> None:
+        """A listing holds every key, revoked and expired ones too, with fields unknown to the service."""
+        fields = {"is_active": False, "expires_at": "2020-01-31T12:00:00Z", "extra": {"nested": [1]}}
+        validator = held(make_validator([key_record(KEY, **fields), key_record(OTHER_KEY)]))
+        listed = _by_hash(validator if isinstance(validator, ListsKeys) else cannot_list())
+        assert set(listed) == {hash_api_key(KEY), hash_api_key(OTHER_KEY)}
+        assert listed[hash_api_key(KEY)]["extra"] == {"nested": [1]}
+
+    def test_added_key_is_known_and_listed_without_its_text(self, make_validator: MakeValidator) -> None:
+        """A key that was added is known at once, and is listed whole, by its hash alone."""
+        validator = held(make_validator([key_record(OTHER_KEY)]))
+        keys = managing(validator)
+        keys.add_key(key_record(KEY, user_name="Ada", a_field_of_somebody_else={"nested": [1]}))
+        caller = validator.validate(KEY)
+        assert caller is not None
+        assert caller.name == "Ada"
+        listed = {key_hash_of(record): record for record in keys.list_keys()}
+        assert set(listed) == {hash_api_key(KEY), hash_api_key(OTHER_KEY)}
+        assert listed[hash_api_key(KEY)]["a_field_of_somebody_else"] == {"nested": [1]}
+        assert KEY not in str(listed)
+
+    def test_hash_is_added_once(self, make_validator: MakeValidator) -> None:
+        """A key whose hash is stored cannot be added again, and keeps its owner."""
+        validator = held(make_validator([key_record(KEY)]))
+        with pytest.raises(Conflict):
+            managing(validator).add_key(key_record(KEY, user_email="eve@example.com"))
+        caller = validator.validate(KEY)
+        assert caller is not None
+        assert caller.email == OWNER
+
+    def test_plain_key_is_never_written(self, make_validator: MakeValidator) -> None:
+        """A record that is added with its key in plain is stored without it, or not at all."""
+        keys = managing(held(make_validator([key_record(OTHER_KEY)])))
+        try:
+            keys.add_key({**key_record(KEY), "api_key": KEY})
+        except RecordError:
+            pass
+        assert KEY not in str(list(keys.list_keys()))
+
+    def test_update_revokes_at_once_and_keeps_the_rest(self, make_validator: MakeValidator) -> None:
+        """A field that is set counts from the next look-up on; one set to None is gone; others stay."""
+        validator = held(
+            make_validator([key_record(KEY, rate_limit="5/minute", extra=[1]), key_record(OTHER_KEY)])
+        )
+        keys = managing(validator)
+        assert keys.update_key(hash_api_key(KEY), {"is_active": False, "rate_limit": None})
+        with pytest.raises(Refused):
+            validator.validate(KEY)
+        record = _by_hash(keys)[hash_api_key(KEY)]
+        assert "rate_limit" not in record
+        assert record["extra"] == [1]
+        assert validator.validate(OTHER_KEY) is not None
+        assert not keys.update_key(hash_api_key("unknown"), {"is_active": False})
+
+    def test_plain_key_turns_into_a_hash(self, make_validator: MakeValidator) -> None:
+        """An old record is updated by the hash of its plain key, which can so be replaced by the hash."""
+        old = {"api_key": PLAIN_KEY, "user_email": OWNER, "extra": 1}
+        validator = held(make_validator([old, key_record(OTHER_KEY)]))
+        keys = managing(validator)
+        key_hash = hash_api_key(PLAIN_KEY)
+        assert key_hash in _by_hash(keys)
+        changes = {"api_key": None, "api_key_hash": key_hash, "api_key_prefix": PLAIN_KEY[:12]}
+        assert keys.update_key(key_hash, changes)
+        record = _by_hash(keys)[key_hash]
+        assert "api_key" not in record
+        assert record["extra"] == 1
+        assert validator.validate(PLAIN_KEY) == Caller(email=OWNER, key_id=PLAIN_KEY[:12])
+
+
+def _by_hash(keys: ListsKeys) -> Mapping[str | None, Mapping[str, Any]]:
+    return {key_hash_of(record): record for record in keys.list_keys()}
+
+
+def managing(validator: KeyValidator) -> ManagesKeys:
+    """Return the validator as one that can write; skip the test if it cannot."""
+    return validator if isinstance(validator, ManagesKeys) else read_only()
