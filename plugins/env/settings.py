@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, post_load
+from marshmallow import Schema, ValidationError, fields, post_load
 
 from webcall import RecordError
 from webcall.records import PREFIX_LENGTH, check_assistant_record, check_key_record, hash_api_key, key_hash_of
 
 KEYS, KEY, OWNER, ASSISTANTS = "WEBCALL_API_KEYS", "WEBCALL_API_KEY", "WEBCALL_OWNER", "WEBCALL_ASSISTANTS"
 DEFAULT_OWNER = "owner@localhost"
+REQUIRED = str(fields.Field.default_error_messages["required"])
 
 
 class EnvSettings(Schema):
@@ -67,7 +68,8 @@ def _records(
         try:
             check(record)
         except RecordError as error:
-            faults.setdefault(variable, []).append(f"record {position}: {str(error).partition(': ')[2]}")
+            told = str(error).partition(": ")[2].replace(REQUIRED, "missing")
+            faults.setdefault(variable, []).append(f"record {position}: {told}")
         else:
             usable.append(record)
     return usable

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
+import yaml
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
@@ -71,17 +73,22 @@ def store_records(backend: str, folder: Path, request: pytest.FixtureRequest) ->
     """Put the sample records where `backend` reads them; return the environment that says so."""
     chosen = {"WEBCALL_VALIDATORS": backend, "WEBCALL_STORES": backend}
     if backend == "env":
-        return chosen | {"WEBCALL_API_KEYS": json.dumps(API_KEYS), "WEBCALL_ASSISTANTS": json.dumps(ASSISTANTS)}
+        return chosen | {
+            "WEBCALL_API_KEYS": json.dumps(API_KEYS),
+            "WEBCALL_ASSISTANTS": json.dumps(ASSISTANTS),
+        }
     if backend == "file":
         keys, assistants = folder / "keys.json", folder / "assistants.json"
         keys.write_text(json.dumps(API_KEYS))
         assistants.write_text(json.dumps(ASSISTANTS))
         return chosen | {"WEBCALL_API_KEYS_FILE": str(keys), "WEBCALL_ASSISTANTS_FILE": str(assistants)}
     server = request.getfixturevalue("mongo_server")
-    database = request.getfixturevalue("mongo_database")
-    database.api_keys.insert_many([dict(record) for record in API_KEYS])
-    database.assistants.insert_many([dict(record) for record in ASSISTANTS])
-    return chosen | {"MONGODB_URI": server.uri, "MONGODB_DATABASE": database.name}
+    name = request.getfixturevalue("mongo_database")
+    with pymongo.MongoClient[dict[str, Any]](server.uri) as client:
+        # insert_many writes an _id into what it is given.
+        client[name].api_keys.insert_many([dict(record) for record in API_KEYS])
+        client[name].assistants.insert_many([dict(record) for record in ASSISTANTS])
+    return chosen | {"MONGODB_URI": server.uri, "MONGODB_DATABASE": name}
 
 
 def livekit_environment(server: LiveKitServer) -> dict[str, str]:
@@ -111,8 +118,6 @@ def make_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeApp]:
 
 def settings(**sections: Any) -> dict[str, Any]:
     """Return the repository's config.yaml as parsed, with some settings of some sections changed."""
-    import yaml
-
     tree: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
     for name, section in sections.items():
         if isinstance(section, Mapping):
@@ -158,7 +163,9 @@ class Service:
 
     def start(self) -> Service:
         """Start it and return when it answers."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("WEBCALL_", "LIVEKIT_"))}
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("WEBCALL_", "LIVEKIT_"))
+        }
         environment = {**clean, "WEBCALL_CONFIG": str(ROOT / "config.yaml"), **self.environment}
         environment["WEBCALL_BIND"] = f"127.0.0.1:{self.port}"
         with self.log.open("ab") as log:

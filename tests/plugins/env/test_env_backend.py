@@ -90,7 +90,7 @@ def test_backend_is_read_only() -> None:
         ("WEBCALL_API_KEYS", "[" * 100_000, "nested too deep"),
         ("WEBCALL_API_KEYS", "[" + "9" * 5_000 + "]", "a number too long"),
         ("WEBCALL_API_KEYS", json.dumps([CANARY]), "record 1: "),
-        ("WEBCALL_API_KEYS", json.dumps([KEY, {"api_key": CANARY}]), "record 2: user_email"),
+        ("WEBCALL_API_KEYS", json.dumps([KEY, {"api_key": CANARY}]), "record 2: user_email: missing"),
         ("WEBCALL_API_KEYS", json.dumps([{"user_email": CANARY}]), "record 1: api_key_hash"),
         ("WEBCALL_API_KEYS", json.dumps([{**KEY, "is_active": CANARY}]), "is_active"),
         ("WEBCALL_API_KEYS", json.dumps([KEY, KEY]), "record 2: the same key as record 1"),
