@@ -7,14 +7,13 @@ from flask import Flask
 from webcall.core.services import Services
 from webcall.http import docs, errors, health, requests, web_call
 from webcall.http.api import EnvelopeApi
-
-# Larger than any good request: 16 KiB of metadata, an id, and white space.
-MAX_BODY_BYTES = 64 * 1024
+from webcall.http.body import MAX_BODY_BYTES
 
 
 def init_app(app: Flask, services: Services) -> None:
     """Register error handling, request ids, logs and every route."""
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # One byte more than is taken: of a chunked body, Werkzeug cuts off what passes its limit in silence.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own default provider has it
     errors.init_app(app)
     requests.init_app(app)

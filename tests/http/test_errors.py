@@ -1,0 +1,129 @@
+"""Every error path leaves in the one envelope, with a request id."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.exceptions import ImATeapot
+
+from tests.support.deployment import bearer
+from webcall import errors
+
+PATH = "/web_call/get_token"
+
+
+@pytest.fixture
+def raising(app: Flask) -> Any:
+    """A route that raises what the test puts into it."""
+    box: dict[str, BaseException] = {}
+
+    @app.get("/raise")
+    def view() -> None:
+        raise box["error"]
+
+    return box
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.Unauthorized(), 401),
+        (errors.AssistantNotFound(), 404),
+        (errors.TextOnlyUnsupported(), 400),
+        (errors.InvalidMetadata("Too long."), 422),
+        (errors.Busy(3), 503),
+        (errors.BackendError("mongo: down"), 500),
+        (errors.RecordError("record"), 500),
+        (errors.TemplateError("unclosed"), 500),
+        (errors.LiveKitError("timeout", "no answer"), 500),
+        (errors.Refused("stray"), 500),
+        (ValueError("a defect with lvk_secret"), 500),
+        (ImATeapot(), 418),
+    ],
+)
+def test_each_error_has_its_answer(raising: Any, app: Flask, error: BaseException, status: int) -> None:
+    """Whatever is raised, the answer is the envelope, and a 500 says nothing of the inside."""
+    raising["error"] = error
+    answer = app.test_client().get("/raise")
+    assert answer.status_code == status
+    assert answer.json is not None
+    assert list(answer.json) == ["success", "message", "data"]
+    assert answer.json["success"] is False
+    assert answer.headers["X-Request-ID"]
+    if status == 500:
+        assert answer.json["data"] == {"request_id": answer.headers["X-Request-ID"]}
+        assert answer.headers["X-Request-ID"] in answer.json["message"]
+        assert str(error) not in answer.text
+    if status == 503:
+        assert answer.headers["Retry-After"] == "3"
+
+
+def test_errors_of_the_framework(client: FlaskClient) -> None:
+    """An unknown route and a wrong method leave in the envelope; Allow is kept."""
+    missing = client.get("/nowhere")
+    wrong = client.get(PATH)
+    assert (missing.status_code, wrong.status_code) == (404, 405)
+    for answer in (missing, wrong):
+        assert answer.json is not None
+        assert set(answer.json) == {"success", "message", "data"}
+    assert "POST" in wrong.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("abc-DEF_1.2", True),
+        ("x" * 128, True),
+        ("x" * 129, False),
+        ("", False),
+        ("with space", False),
+        ("semi;colon", False),
+        ("line\u0085", False),
+    ],
+)
+def test_request_ids(client: FlaskClient, given: str, kept: bool) -> None:
+    """The caller's own id is kept if it is 1 to 128 plain characters; else one is made."""
+    answer = client.get("/health", headers={"X-Request-ID": given})
+    if kept:
+        assert answer.headers["X-Request-ID"] == given
+    else:
+        assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
+
+
+def test_health(client: FlaskClient) -> None:
+    """GET /health answers word for word as the contract has it."""
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json == {"success": True, "message": "Service is healthy and operational", "data": {}}
+
+
+def test_authentication_comes_before_the_body(client: FlaskClient) -> None:
+    """A stranger's body is not looked at, however wrong or large it is."""
+    for body in (b"{", b"x" * 100_000):
+        answer = client.post(PATH, data=body, headers=bearer("lvk_nobody"), content_type="application/json")
+        assert answer.status_code == 401
+
+
+def test_a_restriction_that_cannot_be_held_refuses_the_key(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key with origins, metadata names or publishable is refused, not served without its limits."""
+    from webcall.interfaces import Caller
+
+    services = app.extensions["webcall"]
+    restricted: list[dict[str, Any]] = [
+        {"allowed_origins": ("https://example.com",)},
+        {"allowed_origins": ()},
+        {"allowed_metadata": frozenset()},
+        {"publishable": True},
+    ]
+    [(_, validator)] = services.validators()
+    for limit in restricted:
+        caller = Caller(email="ada@example.com", **limit)
+        monkeypatch.setattr(validator, "validate", lambda _, caller=caller: caller)
+        answer = app.test_client().post(PATH, json={"assistant_id": "helper"}, headers=bearer())
+        assert answer.status_code == 401

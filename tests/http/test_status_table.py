@@ -1,0 +1,161 @@
+"""The contract's status table, over HTTP, under gunicorn, with each backend, on the real LiveKit server."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.support.deployment import (
+    BACKENDS,
+    EXPIRED_KEY,
+    KEY,
+    LISTED_KEY,
+    PLAIN_KEY,
+    REVOKED_KEY,
+    Service,
+    bearer,
+    livekit_environment,
+    store_records,
+)
+from tests.support.livekit import LiveKitServer
+
+PATH = "/web_call/get_token"
+JSON = {"Content-Type": "application/json"}
+
+
+class Answer:
+    """An answer as it came over the wire."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        """The body, which has to be JSON."""
+        return json.loads(self.body)
+
+
+def send(
+    service: Service, body: Any, headers: Mapping[str, str], method: str = "POST", path: str = PATH
+) -> Answer:
+    """Send one request and return its answer. A body that is not bytes is sent as JSON."""
+    raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    try:
+        connection.request(method, path, raw, dict(headers))
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(params=BACKENDS)
+def service(
+    request: pytest.FixtureRequest,
+    livekit_server: LiveKitServer,
+    tmp_path: Any,
+    make_service: Callable[[Mapping[str, str]], Service],
+) -> Iterator[Service]:
+    """The sample deployment in one backend, under gunicorn."""
+    records = store_records(request.param, tmp_path, request)
+    return make_service(livekit_environment(livekit_server) | records)
+
+
+def test_every_row(service: Service) -> None:
+    """Each row that this version builds answers as the contract says, in the envelope."""
+    good = bearer() | JSON
+    helper = {"assistant_id": "helper"}
+    unauthorized: list[dict[str, str]] = [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": KEY},
+        bearer(KEY + "x"),
+        bearer(KEY[:-1]),
+        bearer(KEY.upper()),
+        bearer(REVOKED_KEY),
+        bearer(EXPIRED_KEY),
+        bearer("lvk_" + "x" * 60_000),
+        bearer("\u00ff\u00fe"),
+    ]
+    table: list[tuple[int, Any, Mapping[str, str]]] = [
+        (200, helper, good),
+        (200, helper, bearer(PLAIN_KEY) | JSON),
+        (200, helper, {"Authorization": f"bEaReR  {KEY}"} | JSON),
+        (200, helper | {"metadata": None, "text_only": True}, good),
+        (200, {"assistant_id": "other"}, bearer(LISTED_KEY) | JSON),
+        (200, json.dumps(helper).encode() + b" " * (65536 - 26), good),
+        (400, {"assistant_id": "speaker", "text_only": True}, good),
+        *((401, helper, headers | JSON) for headers in unauthorized),
+        (401, b"{" * 70_000, JSON),
+        (404, {"assistant_id": "nobody"}, good),
+        (404, {"assistant_id": "resting"}, good),
+        (404, {"assistant_id": "foreign"}, good),
+        (404, helper, bearer(LISTED_KEY) | JSON),
+        (404, {"assistant_id": "hel\u0000per"}, good),
+        (413, b" " * 65537, good),
+        (422, b"{", good),
+        (422, b"", good),
+        (422, helper, bearer()),
+        (422, helper, bearer() | {"Content-Type": "text/plain"}),
+        (422, {}, good),
+        (422, helper | {"metdata": {}}, good),
+        (422, helper | {"metadata": {"long": "x" * 17_000}}, good),
+        (422, helper, good | {"Idempotency-Key": "0"}),
+        (500, {"assistant_id": "broken"}, good),
+    ]
+    for status, body, headers in table:
+        answer = send(service, body, headers)
+        assert answer.status == status, (
+            status,
+            answer.status,
+            answer.body,
+            str(body)[:80],
+            str(headers)[:80],
+        )
+        assert set(answer.json) == {"success", "message", "data"}
+        assert answer.json["success"] is (status == 200)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Request-ID"]
+        assert answer.headers["WWW-Authenticate"] == ("Bearer" if status == 401 else None)
+        assert bool(answer.json["data"].get("errors")) is (status == 422)
+
+
+def test_the_four_kinds_of_404(service: Service) -> None:
+    """Unknown, inactive, another owner's and outside the key's list differ in the request id alone."""
+    kinds = [("nobody", KEY), ("resting", KEY), ("foreign", KEY), ("helper", LISTED_KEY)]
+    answers = []
+    for assistant_id, key in kinds:
+        answer = send(service, {"assistant_id": assistant_id}, bearer(key) | JSON)
+        request_id = answer.headers["X-Request-ID"]
+        headers = {name: value for name, value in answer.headers.items() if name != "Date"}
+        answers.append(json.dumps([answer.status, headers, answer.body.decode()]).replace(request_id, "ID"))
+    assert answers[0].startswith("[404")
+    assert len(set(answers)) == 1
+
+
+def test_two_authorization_headers_are_malformed(service: Service) -> None:
+    """A request that names two keys is answered as one with none."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection.putrequest("POST", PATH)
+    for value in (f"Bearer {KEY}", f"Bearer {KEY}"):
+        connection.putheader("Authorization", value)
+    connection.putheader("Content-Length", "0")
+    connection.endheaders()
+    assert Answer(connection.getresponse()).status == 401
+    connection.close()
+
+
+def test_a_chunked_body_is_measured_too(service: Service) -> None:
+    """Without a Content-Length the limit of 64 KiB holds all the same."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection.request("POST", PATH, iter([b" " * 1000] * 100), bearer() | JSON, encode_chunked=True)
+    assert Answer(connection.getresponse()).status == 413
+    connection.close()
