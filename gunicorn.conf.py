@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gunicorn import glogging
+from gunicorn import glogging, systemd
 
 from webcall import logs
 from webcall.errors import ConfigError
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 # Loaded once for all workers, so that they share its memory and start at once. No connection and no
 # thread is made by it: those belong to a worker.
-import webcall.app  # noqa: F401
+import webcall.app
 
 try:
-    _config = prepare().config
+    _setup = prepare()
 except ConfigError as error:
     # Here and not in a worker: one that fails to start would be started again for ever.
     print(*error.faults, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(2)
+
+_config = _setup.config
 
 
 def _raise_limit_of_open_files(wanted: int) -> int:
@@ -83,8 +85,8 @@ class _SettingsRefused(Exception):
 
 def on_starting(server: Arbiter) -> None:
     """End with one line if an address is taken; gunicorn would try five times and tell of each."""
-    if server.master_pid or server.cfg.reuse_port:
-        return  # the listening sockets come from the master that this one replaces
+    if server.master_pid or server.cfg.reuse_port or systemd.listen_fds(unset_environment=False):
+        return  # the listening sockets come from the master that this one replaces, or from systemd
     for address in server.cfg.address:
         if isinstance(address, tuple) and (fault := _fault_of(*address)):
             line = f"http.bind: {address[0]}:{address[1]}: {fault}; WEBCALL_BIND sets another address"
@@ -124,9 +126,14 @@ def when_ready(server: Arbiter) -> None:
         try:
             reload()
         except _SettingsRefused:
-            server.log.error("settings refused: the workers go on with the old ones")  # noqa: TRY400  # told above
+            server.log.error("settings refused: the workers go on with the old ones")
 
     server.app.reload, server.reload = read_or_refuse, reload_or_go_on
+
+
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    """Give a worker the settings that were checked, whatever has become of config.yaml since."""
+    worker.app.callable = webcall.app.create_app(_setup)
 
 
 def post_worker_init(worker: Worker) -> None:

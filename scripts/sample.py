@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from scripts.children import Problem
 from webcall.records import PREFIX_LENGTH, hash_api_key, new_api_key
 
 OWNER = "owner@localhost"
@@ -52,7 +53,7 @@ def livekit_key_pair(folder: Path) -> KeyPair:
     if not path.exists():
         pair = KeyPair("API" + secrets.token_hex(6), secrets.token_urlsafe(48))
         write_private(path, json.dumps(asdict(pair), indent=2) + "\n")
-    return KeyPair(**json.loads(path.read_text("utf-8")))
+    return KeyPair(**_kept(path, "api_key", "api_secret"))
 
 
 def sample_key(folder: Path, keys: Path, assistants: Path) -> str | None:
@@ -71,12 +72,21 @@ def sample_key(folder: Path, keys: Path, assistants: Path) -> str | None:
                     _write_records(records, [])
             return None
         write_private(path, json.dumps({"api_key": new_api_key()}, indent=2) + "\n")
-    api_key: str = json.loads(path.read_text("utf-8"))["api_key"]
+    api_key = _kept(path, "api_key")["api_key"]
     if not assistants.exists():
         _write_records(assistants, [ASSISTANT])
     if not keys.exists():
         _write_records(keys, [_key_record(api_key)])
     return api_key
+
+
+def _kept(path: Path, *names: str) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return {name: str(found[name]) for name in names}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        # Without the error's text, which may quote the secret.
+        raise Problem(f"{path}: cannot be used ({type(error).__name__}): remove it and start again") from None
 
 
 def _key_record(api_key: str) -> dict[str, Any]:

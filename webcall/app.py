@@ -10,17 +10,18 @@ from flask import Flask
 
 from webcall import cli, http, logs
 from webcall.core.services import Services
-from webcall.startup import prepare
+from webcall.startup import Setup, prepare
 
 
-def create_app(config: Mapping[str, Any] | Path | str | None = None) -> Flask:
+def create_app(config: Setup | Mapping[str, Any] | Path | str | None = None) -> Flask:
     """Make the WSGI application.
 
-    `config` is a mapping as config.yaml gives it, a path to such a file, or None to look for one:
-    `$WEBCALL_CONFIG`, the working directory, beside wsgi.py. Raises `ConfigError` with every fault of
-    settings and plugins. Opens no connection: that waits for the first request, after the fork.
+    `config` is a mapping as config.yaml gives it, a path to such a file, what `prepare` made of them,
+    or None to look for a file: `$WEBCALL_CONFIG`, the working directory, beside wsgi.py. Raises
+    `ConfigError` with every fault of settings and plugins. Opens no connection: that waits for the
+    first request, after the fork.
     """
-    setup = prepare(config)
+    setup = config if isinstance(config, Setup) else prepare(config)
     logs.configure(setup.config.log)
     app = Flask("webcall", static_folder=None)
     services = app.extensions["webcall"] = Services(setup)

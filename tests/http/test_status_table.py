@@ -21,37 +21,8 @@ from tests.support.deployment import (
     livekit_environment,
     store_records,
 )
+from tests.support.http import CALL, JSON, Answer, send
 from tests.support.livekit import LiveKitServer
-
-PATH = "/web_call/get_token"
-JSON = {"Content-Type": "application/json"}
-
-
-class Answer:
-    """An answer as it came over the wire."""
-
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self.body = response.read()
-
-    @property
-    def json(self) -> Any:
-        """The body, which has to be JSON."""
-        return json.loads(self.body)
-
-
-def send(
-    service: Service, body: Any, headers: Mapping[str, str], method: str = "POST", path: str = PATH
-) -> Answer:
-    """Send one request and return its answer. A body that is not bytes is sent as JSON."""
-    raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    try:
-        connection.request(method, path, raw, dict(headers))
-        return Answer(connection.getresponse())
-    finally:
-        connection.close()
 
 
 @pytest.fixture(params=BACKENDS)
@@ -112,7 +83,7 @@ def test_every_row(service: Service) -> None:
         (500, {"assistant_id": "broken"}, good),
     ]
     for status, body, headers in table:
-        answer = send(service, body, headers)
+        answer = send(service.port, body, headers)
         assert answer.status == status, (
             status,
             answer.status,
@@ -133,7 +104,7 @@ def test_the_four_kinds_of_404(service: Service) -> None:
     kinds = [("nobody", KEY), ("resting", KEY), ("foreign", KEY), ("helper", LISTED_KEY)]
     answers = []
     for assistant_id, key in kinds:
-        answer = send(service, {"assistant_id": assistant_id}, bearer(key) | JSON)
+        answer = send(service.port, {"assistant_id": assistant_id}, bearer(key) | JSON)
         request_id = answer.headers["X-Request-ID"]
         headers = {name: value for name, value in answer.headers.items() if name != "Date"}
         answers.append(json.dumps([answer.status, headers, answer.body.decode()]).replace(request_id, "ID"))
@@ -144,7 +115,7 @@ def test_the_four_kinds_of_404(service: Service) -> None:
 def test_two_authorization_headers_are_malformed(service: Service) -> None:
     """A request that names two keys is answered as one with none."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    connection.putrequest("POST", PATH)
+    connection.putrequest("POST", CALL)
     for value in (f"Bearer {KEY}", f"Bearer {KEY}"):
         connection.putheader("Authorization", value)
     connection.putheader("Content-Length", "0")
@@ -156,6 +127,6 @@ def test_two_authorization_headers_are_malformed(service: Service) -> None:
 def test_a_chunked_body_is_measured_too(service: Service) -> None:
     """Without a Content-Length the limit of 64 KiB holds all the same."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    connection.request("POST", PATH, iter([b" " * 1000] * 100), bearer() | JSON, encode_chunked=True)
+    connection.request("POST", CALL, iter([b" " * 1000] * 100), bearer() | JSON, encode_chunked=True)
     assert Answer(connection.getresponse()).status == 413
     connection.close()

@@ -257,3 +257,15 @@ def test_operators_records_are_left_alone(make_run: MakeRun) -> None:
     assert process.wait(40) == 0
     assert keys.read_text() == "[]\n"
     assert (make_run.folder / "assistants.yaml").read_text() == "[]\n"
+
+
+def test_damaged_key_file_is_one_line(make_run: MakeRun) -> None:
+    """A kept file that cannot be read is named, with the mend and without what stands in it."""
+    make_run.folder.mkdir()
+    (make_run.folder / "livekit_key.json").write_text('{"api_key": "canary"')
+    process = make_run.spawn()
+    [line] = process.communicate(timeout=40)[0].splitlines()
+    assert line.startswith(f"{make_run.folder / 'livekit_key.json'}: cannot be used")
+    assert "remove it" in line
+    assert "canary" not in line
+    assert process.returncode == 1

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from webcall.core.dispatch import filled_definition
-from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits
+from webcall.core.dispatch import FILLED_FIELDS, dispatch_metadata, filled_definition
+from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
 from webcall.core.placeholders import check_template
 from webcall.errors import InvalidMetadata, RecordError, TemplateError, WebCallError
-from webcall.interfaces import ListsAssistants, ManagesAssistants, Record
+from webcall.interfaces import Assistant, ListsAssistants, ManagesAssistants, Record
 from webcall.records import assistant_from_record
 
 MODES = ("pipeline", "realtime", "cascade")
 PROVIDERS = ("openai", "google", "deepgram", "elevenlabs", "cartesia", "sarvam", "mistral", "demo")
 _PARTS = ("llm", "stt", "tts")
+_OWNER = "assistant_created_by_email"
 
 Stores = Sequence[tuple[str, Any]]
 
@@ -39,23 +40,32 @@ def check_definition(record: Any) -> Report:
     _check_id(assistant.id, report)
     if assistant.mode not in MODES:
         report.faults.append(f"assistant_mode: not one of {', '.join(MODES)}")
-    for name, text in (
-        ("assistant_prompt", assistant.prompt),
-        ("assistant_start_instruction", assistant.start_instruction),
-    ):
+    for name, text in zip(FILLED_FIELDS, (assistant.prompt, assistant.start_instruction), strict=True):
         try:
             check_template(text)
         except TemplateError as error:
             report.faults.append(f"{name}: {error}")
+    _check_models(record, report)
     if not report.faults:
-        try:
-            filled_definition(assistant, {}, text_only=False)
-        except (TemplateError, InvalidMetadata) as error:
-            report.faults.append(str(error))
+        _check_dispatch(assistant, report)
     if not assistant.prompt.strip():
         report.warnings.append("assistant_prompt: empty; the model gets no instructions")
-    _check_models(record, report)
     return report
+
+
+def check_definitions(records: Sequence[Any]) -> list[Report]:
+    """Check definitions that are to be stored together: as each, and two of one id are a fault."""
+    reports = []
+    seen: set[object] = set()
+    for record in records:
+        report = check_definition(record)
+        name = record.get("assistant_id") if isinstance(record, Mapping) else None
+        if isinstance(name, str):
+            if name in seen:
+                report.faults.append("assistant_id: stands twice")
+            seen.add(name)
+        reports.append(report)
+    return reports
 
 
 def _check_id(assistant_id: str, report: Report) -> None:
@@ -65,6 +75,8 @@ def _check_id(assistant_id: str, report: Report) -> None:
         report.faults.append(
             f"assistant_id: longer than {MAX_ID_CHARACTERS} characters or {MAX_ID_BYTES} bytes"
         )
+    if any("\ud800" <= character <= "\udfff" for character in assistant_id):
+        report.faults.append("assistant_id: holds a lone surrogate; requests cannot name it")
 
 
 def _check_models(record: Mapping[str, Any], report: Report) -> None:
@@ -80,13 +92,39 @@ def _check_models(record: Mapping[str, Any], report: Report) -> None:
             report.faults.append(f"assistant_{part}_config: not an object with named fields")
 
 
-def put_definition(stores: Stores, backend: str, record: Record) -> Report:
-    """Check and store a definition. Raises `WebCallError` with its faults, or with the store's no."""
-    report = check_definition(record)
-    if report.faults:
-        raise WebCallError("; ".join(report.faults))
-    _manager(stores, backend).put_assistant(record)
-    return report
+def _check_dispatch(assistant: Assistant, report: Report) -> None:
+    """Make what a call without metadata would send, in every form that it can have."""
+    for text_only in (False,) if assistant.mode == "realtime" else (False, True):
+        try:
+            dispatch_metadata(
+                room="x" * (MAX_ID_BYTES + 9),
+                definition=filled_definition(assistant, {}, text_only=text_only),
+                metadata={},
+                text_only=text_only,
+                max_duration_s=0,
+            )
+        except (TemplateError, InvalidMetadata, RecordError) as error:
+            report.faults.append(str(error))
+            return
+
+
+def put_definitions(stores: Stores, backend: str, records: Sequence[Record]) -> Iterator[str]:
+    """Check all definitions and who owns their ids, then store them; yield each id when it is stored.
+
+    Raises `WebCallError` with the faults before the first is stored; the store itself may still say
+    no to a later one.
+    """
+    manager = manager_of(stores, backend)
+    faults = [fault for report in check_definitions(records) for fault in report.faults]
+    for record in () if faults else records:
+        there = manager.find_assistant(record["assistant_id"])
+        if there is not None and there.get(_OWNER) != record[_OWNER]:
+            faults.append(f"{record['assistant_id']}: another owner has this id: choose another one")
+    if faults:
+        raise WebCallError("; ".join(faults))
+    for record in records:
+        manager.put_assistant(record)
+        yield record["assistant_id"]
 
 
 def list_definitions(stores: Stores) -> Iterator[tuple[str, Record]]:
@@ -97,36 +135,45 @@ def list_definitions(stores: Stores) -> Iterator[tuple[str, Record]]:
                 yield backend, record
 
 
-def find_definition(stores: Stores, assistant_id: str) -> tuple[str, Record]:
-    """Return (backend, record) of the first store that has the id. Raises `WebCallError` if none has."""
-    for backend, store in stores:
-        if isinstance(store, ListsAssistants):
-            record = store.find_assistant(assistant_id)
-            if record is not None:
-                return backend, record
-    names = ", ".join(name for name, _ in stores)
-    raise WebCallError(f"no store has an assistant {assistant_id} (asked: {names})")
+def find_definitions(stores: Stores, assistant_id: str) -> list[tuple[str, Record]]:
+    """Return (backend, record) of every store that has the id, in the order in which calls ask them.
+
+    Raises `WebCallError` if none has.
+    """
+    asked = [(backend, store) for backend, store in stores if isinstance(store, ListsAssistants)]
+    found = [(backend, store.find_assistant(assistant_id)) for backend, store in asked]
+    there = [(backend, record) for backend, record in found if record is not None]
+    if not there:
+        names = ", ".join(name for name, _ in asked) or "none, since none can be listed"
+        raise WebCallError(f"no store has an assistant {assistant_id} (asked: {names})")
+    return there
 
 
 def delete_definition(stores: Stores, backend: str, assistant_id: str) -> None:
-    """Remove a definition. Raises `WebCallError` if its backend cannot."""
-    _manager(stores, backend).delete_assistant(assistant_id)
+    """Remove a definition. Raises `WebCallError` if its backend cannot, or has it no more."""
+    if not manager_of(stores, backend).delete_assistant(assistant_id):
+        raise WebCallError(f"the backend '{backend}' has no such assistant any more")
 
 
-def render(
-    stores: Stores, assistant_id: str, metadata: Mapping[str, Any], *, text_only: bool
-) -> dict[str, str]:
-    """Return the texts of an assistant as a call with this metadata would fill them."""
-    _, record = find_definition(stores, assistant_id)
+def render(stores: Stores, assistant_id: str, metadata: dict[str, Any], *, text_only: bool) -> dict[str, str]:
+    """Return the texts of an assistant as a call with this metadata would fill them.
+
+    Raises `WebCallError` as such a call would, and where no store has the assistant.
+    """
+    _, record = find_definitions(stores, assistant_id)[0]
     assistant = assistant_from_record(record)
+    check_metadata(metadata)
+    if text_only and assistant.mode == "realtime":
+        raise WebCallError("this assistant speaks in real time and has no typed chat")
     filled = filled_definition(assistant, metadata, text_only=text_only)
-    return {
-        name: filled[name] for name in ("assistant_prompt", "assistant_start_instruction") if filled.get(name)
-    }
+    return {name: filled[name] for name in FILLED_FIELDS if filled.get(name)}
 
 
-def _manager(stores: Stores, backend: str) -> ManagesAssistants:
+def manager_of(stores: Stores, backend: str) -> ManagesAssistants:
+    """Return the backend's managing side; `WebCallError` that says which backends have one if not."""
     store = dict(stores)[backend]
-    if not isinstance(store, ManagesAssistants):
-        raise WebCallError(f"the backend '{backend}' is read-only: change the assistant where it is set")
-    return store
+    if isinstance(store, ManagesAssistants):
+        return store
+    able = [name for name, other in stores if isinstance(other, ManagesAssistants)]
+    others = f"; of those in use, {' and '.join(able)} can be written to" if able else ""
+    raise WebCallError(f"the backend '{backend}' is read-only: change the assistant where it is set{others}")

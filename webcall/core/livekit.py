@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import aiohttp
 import structlog
-from google.protobuf.message import DecodeError
 from livekit import api
 
 from webcall.config.schema import LiveKitConfig
@@ -98,12 +97,17 @@ class LiveKit:
     def look_around(self) -> Surroundings:
         """Return what only a live server tells about itself, for `flask webcall check`.
 
-        Raises `LiveKitError` as `ping` does.
+        Raises `LiveKitError` as `ping` does; where LiveKit refuses the credentials, its message says
+        whether the key, the secret or a clock is wrong.
         """
+        # Before `ping`, which tells neither the server's clock nor what it has against the credentials.
+        status, words, clock_ahead_s = self._run(self._exchange(self._validate))
+        if status == 401:
+            raise LiveKitError("unauthorized", _refusal(words, clock_ahead_s))
         self.ping()
-        return self._run(self._exchange(self._look_around))
+        return Surroundings(makes_rooms_on_joining=status == 200, clock_ahead_s=clock_ahead_s)
 
-    async def _look_around(self, _: api.LiveKitAPI) -> Surroundings:
+    async def _validate(self, _: api.LiveKitAPI) -> tuple[int, bytes, float]:
         # LiveKit says of a token for a room that does not exist whether joining would make the room:
         # 200 where it would, 404 where `room.auto_create` is off.
         token = mint(
@@ -121,10 +125,9 @@ class LiveKit:
         async with session.get(address, params={"access_token": token.jwt}) as answer:
             date = answer.headers.get("Date")
             theirs = parsedate_to_datetime(date) if date else datetime.now(UTC)
-            return Surroundings(
-                makes_rooms_on_joining=answer.status == 200,
-                clock_ahead_s=(theirs - datetime.now(UTC)).total_seconds(),
-            )
+            ahead_s = (theirs - datetime.now(UTC)).total_seconds()
+            # Only the beginning: LiveKit's text goes on with the token.
+            return answer.status, await answer.content.read(16), ahead_s
 
     def close(self) -> None:
         """Close the connections and end the event loop's thread."""
@@ -155,7 +158,8 @@ class LiveKit:
             return await asyncio.wait_for(self._with_one_repeat(call), self._config.timeout_s)
         except TimeoutError:
             raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
-        except (api.ServerError, aiohttp.ClientError, DecodeError, ssl.SSLError, OSError) as error:
+        except Exception as error:
+            # livekit-api lets more than its own errors through: an answer of another form is enough.
             raise _explain(error) from error
 
     async def _with_one_repeat(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
@@ -212,6 +216,17 @@ class LiveKit:
 
 
 _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
+
+
+def _refusal(told: bytes, clock_ahead_s: float) -> str:
+    """Say what LiveKit has against the credentials, by the beginning of its own words."""
+    if told.startswith(b"invalid API key"):
+        return "LiveKit does not know livekit.api_key"
+    if abs(clock_ahead_s) > 30:
+        return f"LiveKit refuses the token, and its clock is {clock_ahead_s:+.0f} s off this machine's"
+    if told.startswith(b"invalid token"):
+        return "LiveKit knows livekit.api_key, and livekit.api_secret is not the secret of that key"
+    return "refuses the API key or secret"
 
 
 async def _plain(awaitable: Awaitable[T]) -> T:

@@ -12,9 +12,14 @@ from webcall.core.livekit import LiveKit, NewRoom
 LEEWAY_S = 60
 
 
+def draw_suffix() -> str:
+    """Return 8 random hex digits."""
+    return secrets.token_hex(4)
+
+
 def room_name(assistant_id: str) -> str:
     """Return `<assistant_id>_<8 hex digits>`; the id's characters are kept as they are."""
-    return f"{assistant_id}_{secrets.token_hex(4)}"
+    return f"{assistant_id}_{draw_suffix()}"
 
 
 class Rooms:

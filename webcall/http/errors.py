@@ -57,7 +57,7 @@ def invalid(faults: dict[str, list[str]]) -> Response:
 def failed(error: Exception) -> Response:
     """Answer 500 for an outage or a defect: the caller gets the request id, the log the rest."""
     if isinstance(error, errors.LiveKitError):
-        log.error("livekit failed", kind=error.kind, error=str(error))
+        log.error("livekit failed", kind=error.kind, error=str(error), **describe(error))
     elif isinstance(error, errors.BackendError):
         log.error("backend failed", error=str(error), **describe(error))
     elif isinstance(error, errors.WebCallError):

@@ -1,0 +1,260 @@
+"""The transport to LiveKit, with faults on the wire."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fake_livekit import Exchange, FakeLiveKit
+from webcall.config import LiveKitConfig
+from webcall.core import livekit as module
+from webcall.core.livekit import LiveKit, NewRoom
+from webcall.errors import LiveKitError
+
+ROOM = NewRoom(
+    name="helper_00000000",
+    metadata='{"nonce": "ours"}',
+    agent_name="agent",
+    dispatch_metadata="{}",
+    empty_timeout_s=120,
+    departure_timeout_s=20,
+)
+
+
+def config(url: str, timeout_s: float = 1.0) -> LiveKitConfig:
+    """Return settings that name `url`."""
+    return LiveKitConfig(url, "", "key", "s" * 32, "agent", timeout_s)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeLiveKit]:
+    server = FakeLiveKit()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def livekit(fake: FakeLiveKit) -> Iterator[LiveKit]:
+    client = LiveKit(config(fake.url))
+    yield client
+    client.close()
+
+
+def test_one_request_for_one_room(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """A room and its dispatch cost one request, and the next one uses the same connection."""
+    for _ in range(3):
+        assert livekit.create_room(ROOM) == ROOM.metadata
+    assert fake.requests == ["CreateRoom"] * 3
+    assert fake.connections == 1
+
+
+def test_a_connection_that_broke_is_tried_once_more(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """A reset costs one repeat, with the same room and nonce; the caller sees nothing of it."""
+
+    def reset_once(exchange: Exchange) -> None:
+        fake.script = Exchange.serve
+        exchange.make_room_in_silence()
+        exchange.reset()
+
+    fake.script = reset_once
+    assert livekit.create_room(ROOM) == ROOM.metadata
+    assert fake.requests == ["CreateRoom"] * 2
+
+
+def test_idle_connections_that_the_server_closed(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """A restart of LiveKit between two calls fails neither of them."""
+    livekit.create_room(ROOM)
+    fake.hang_up()
+    assert livekit.create_room(ROOM) == ROOM.metadata
+
+
+def test_two_breaks_in_a_row_are_an_error(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """There is one repeat and not more."""
+    fake.script = Exchange.reset
+    with pytest.raises(LiveKitError) as caught:
+        livekit.create_room(ROOM)
+    assert caught.value.kind == "broken"
+    assert fake.count("CreateRoom") == 2
+
+
+def test_a_hanging_server_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """Without an answer the caller waits for timeout_s and no longer."""
+    fake.script = lambda _: None
+    began = time.monotonic()
+    with pytest.raises(LiveKitError) as caught:
+        livekit.create_room(ROOM)
+    assert caught.value.kind == "timeout"
+    assert 0.9 < time.monotonic() - began < 2
+
+
+def test_a_slow_drip_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """An answer that never ends is bounded as a whole, not byte by byte."""
+    done = threading.Event()
+
+    def drip(exchange: Exchange) -> None:
+        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not done.wait(0.1):
+            exchange.connection.sendall(b"x")
+
+    fake.script = drip
+    began = time.monotonic()
+    with pytest.raises(LiveKitError, match="no answer within 1 s"):
+        livekit.create_room(ROOM)
+    assert time.monotonic() - began < 2
+    done.set()
+
+
+def test_a_room_whose_creation_was_not_answered_is_removed(
+    livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a time-out the room is deleted in the background, once LiveKit answers again."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN_AFTER_S", (0.05, 0.05, 0.05))
+
+    def hang_once(exchange: Exchange) -> None:
+        exchange.make_room_in_silence()
+        fake.script = Exchange.serve
+
+    fake.script = hang_once
+    with pytest.raises(LiveKitError):
+        livekit.create_room(ROOM)
+    assert fake.deleted.wait(10)
+    assert fake.rooms == {}
+
+
+def test_another_callers_room_is_left_alone(
+    livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the name belonged to a living room of somebody else, nothing is deleted after a time-out."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN_AFTER_S", (0.01,))
+    looked = threading.Event()
+
+    def hang_once(exchange: Exchange) -> None:
+        def serve_and_tell(exchange: Exchange) -> None:
+            exchange.serve()
+            looked.set()
+
+        fake.script = serve_and_tell
+
+    fake.rooms[ROOM.name] = '{"nonce": "theirs"}'
+    fake.script = hang_once
+    with pytest.raises(LiveKitError):
+        livekit.create_room(ROOM)
+    assert looked.wait(10)
+    livekit.close()
+    assert fake.rooms == {ROOM.name: '{"nonce": "theirs"}'}
+    assert fake.count("DeleteRoom") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        ("401 Unauthorized", b'{"code": "unauthenticated", "msg": "secret text"}', "unauthorized"),
+        ("403 Forbidden", b'{"code": "permission_denied", "msg": "secret text"}', "unauthorized"),
+        ("400 Bad Request", b'{"code": "invalid_argument", "msg": "secret text"}', "refused"),
+        ("404 Not Found", b"<html>secret text</html>", "refused"),
+        ("500 Internal Server Error", b"secret text", "answer"),
+        ("503 Service Unavailable", b'{"code": "unavailable", "msg": "secret text"}', "answer"),
+        ("200 OK", b"\xff\xff secret text", "answer"),
+        ("200 OK", b"", "answer"),
+        ("200 OK", b'"a JSON list would be this"', "answer"),
+        ("500 Internal Server Error", b'["secret text"]', "answer"),
+    ],
+)
+def test_other_answers(livekit: LiveKit, fake: FakeLiveKit, status: str, body: bytes, kind: str) -> None:
+    """Each kind of answer has its name, and the server's own text, which may quote ours, is left out."""
+    fake.script = lambda exchange: exchange.answer(body, status, "application/json")
+    with pytest.raises(LiveKitError) as caught:
+        livekit.create_room(ROOM)
+    assert caught.value.kind == kind
+    assert "secret text" not in str(caught.value)
+    assert fake.count("CreateRoom") == 1
+
+
+def test_an_answer_about_another_room(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """An answer that is not about the room asked for is no success."""
+    from livekit.protocol.models import Room
+
+    fake.script = lambda exchange: exchange.answer(Room(name="else").SerializeToString())
+    with pytest.raises(LiveKitError, match="not about the room"):
+        livekit.create_room(ROOM)
+
+
+def test_nothing_listens() -> None:
+    """A refused connection is told at once, as unreachable."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    client = LiveKit(config(f"http://127.0.0.1:{port}"))
+    with pytest.raises(LiveKitError) as caught:
+        client.ping()
+    assert caught.value.kind == "unreachable"
+    client.close()
+
+
+def test_tls_against_a_plain_port() -> None:
+    """An address with wss for a port that answers in plain HTTP is told as a matter of TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_plainly() -> None:
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=answer_plainly, daemon=True).start()
+        client = LiveKit(config(f"wss://127.0.0.1:{listener.getsockname()[1]}"))
+        try:
+            with pytest.raises(LiveKitError) as caught:
+                client.ping()
+        finally:
+            client.close()
+    assert caught.value.kind == "tls"
+
+
+def test_many_threads_share_one_loop(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """64 threads at once are served by one event loop thread."""
+    errors: list[Exception] = []
+
+    def create(number: int) -> None:
+        room = NewRoom(f"helper_{number}", f'{{"nonce": "{number}"}}', "agent", "{}", 120, 20)
+        try:
+            assert livekit.create_room(room) == room.metadata
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(fake.rooms) == 64
+    assert sum(thread.name == "livekit" for thread in threading.enumerate()) == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the fork of a process with threads is the matter
+def test_a_fork_starts_with_a_loop_of_its_own(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """What was used before a fork works in the child, over connections of its own."""
+    livekit.create_room(ROOM)
+    before = fake.connections
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if livekit.create_room(ROOM) == ROOM.metadata else 1)
+        except BaseException:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert fake.connections == before + 1
+
+
+def test_closed_and_used_again(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """close() leaves no thread, and a later call starts anew."""
+    livekit.create_room(ROOM)
+    livekit.close()
+    assert not any(thread.name == "livekit" for thread in threading.enumerate())
+    assert livekit.create_room(ROOM) == ROOM.metadata
