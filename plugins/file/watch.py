@@ -149,6 +149,7 @@ class Source:
 
     def _reload(self) -> None:
         top = self._look()
+        survey = None
         try:
             if isinstance(top, tuple):
                 survey = take_survey(self.path)
@@ -157,11 +158,11 @@ class Source:
             else:
                 self._load_nothing(top)
         except RecordError as error:
-            self._keep_fault(top, str(error), None)
+            self._keep_fault(top, survey, str(error), None)
         except Exception as error:  # a thread that dies would take every later change with it
             reason = error.strerror if isinstance(error, OSError) else None
             fault = f"{self.path}: cannot be loaded: {reason or type(error).__name__}"
-            self._keep_fault(top, fault, time.monotonic() + RETRY_INTERVAL_S)
+            self._keep_fault(top, survey, fault, time.monotonic() + RETRY_INTERVAL_S)
 
     def _load(self, survey: Survey) -> None:
         state = self._state
@@ -176,7 +177,6 @@ class Source:
         age_s = (time.time_ns() - survey.newest_ns) / 1e9
         if 0 <= age_s < SETTLING_S:
             time.sleep(SETTLING_S - age_s)
-        self._state = replace(state, survey=survey)
         if not survey.is_folder and survey.size == 0 and state.snapshot:  # an empty snapshot is false
             raise RecordError(f"{self.path}: is empty now; write [] where no records are meant")
         snapshot = self._index(survey)
@@ -209,7 +209,7 @@ class Source:
             write_snapshot([], out)
             self._state = _State(Snapshot(out), top)
 
-    def _keep_fault(self, top: Look, fault: str, retry_at: float | None) -> None:
+    def _keep_fault(self, top: Look, survey: Survey | None, fault: str, retry_at: float | None) -> None:
         if self._closed:
             return
         state = self._state
@@ -218,7 +218,6 @@ class Source:
         if (state.fault, state.fault_of) != (fault, top):
             serving = "the contents before it go on serving" if snapshot is not None else "nothing to serve"
             logger.error("%s (%s)", fault, serving)
-        survey = state.survey if isinstance(top, tuple) else None
         self._state = replace(
             state, snapshot=snapshot, top=top, survey=survey, fault=fault, fault_of=top, retry_at=retry_at
         )
