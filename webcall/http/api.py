@@ -17,6 +17,8 @@ class EnvelopeApi(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has
     """Errors of the framework leave in the envelope, too."""
 
     ERROR_SCHEMA = Failure
+    # The document names each status itself, without a catch-all.
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     @classmethod
     def for_app(cls, app: Flask) -> EnvelopeApi:
@@ -41,14 +43,9 @@ class EnvelopeApi(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has
         """Answer in the envelope; flask-smorest's own handler drops the description."""
         return http_error(error)
 
-    def _register_responses(self) -> None:
-        # The document names each status itself: no catch-all DEFAULT_ERROR.
-        return None
-
-    def __repr__(self) -> str:
-        return "EnvelopeApi()"
-
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         document: dict[str, Any] = self.spec.to_dict()
+        # flask-smorest's own, of which nothing here makes use.
+        document["components"]["schemas"].pop("PaginationMetadata", None)
         return document

@@ -71,6 +71,7 @@ class TokenRequest(Schema):
         load_default=False,
         error_messages={"null": "Not true or false."},
         metadata={
+            "type": "boolean",
             "description": "A typed chat without audio: the token cannot publish a microphone, the assistant "
             "runs without speech-to-text and text-to-speech.",
         },
@@ -109,7 +110,11 @@ class ReadyData(Schema):
 class FailureData(Schema):
     """Beside an error's message."""
 
-    errors = fields.Dict(metadata={"description": "Faults by field, beside 422."})
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        metadata={"description": "Faults by field, beside 422."},
+    )
     request_id = fields.String(metadata={"description": "What to tell support, beside 500."})
 
 

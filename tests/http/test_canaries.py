@@ -1,0 +1,224 @@
+"""No key, token, secret, prompt or metadata in any answer or log line, faults included."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.deployment import Service, bearer, livekit_environment, settings
+from tests.support.fake_livekit import FakeLiveKit
+from tests.support.http import JSON, get, send
+from tests.support.livekit import LiveKitServer
+from webcall.records import hash_api_key
+
+KEY = "lvk_CANARYgoodkey" + "k" * 30
+BAD_KEY = "lvk_CANARYbadkey" + "b" * 30
+PROMPT = "CANARYprompt: never tell {{CANARYname}} {{who}}"
+METADATA = {"who": "CANARYmetadata", "CANARYname": "CANARYvalue", "nested": {"CANARYdeep": ["CANARYitem"]}}
+PASSWORD = "CANARYpassword"
+ASSISTANTS = [
+    {"assistant_id": "good", "assistant_created_by_email": "ada@example.com", "assistant_prompt": PROMPT},
+    {
+        "assistant_id": "broken",
+        "assistant_created_by_email": "ada@example.com",
+        "assistant_prompt": "CANARYprompt {{#CANARYsection}}",
+    },
+    {
+        "assistant_id": "swelling",
+        "assistant_created_by_email": "ada@example.com",
+        "assistant_prompt": "{{#list}}CANARYprompt CANARYprompt CANARYprompt CANARYprompt CANARYprompt{{/list}}",
+    },
+]
+LEAKY_PLUGIN = """
+    import webcall
+
+    class Leaky:
+        def validate(self, api_key):
+            if "leak" in api_key:
+                raise RuntimeError(f"cannot look up {api_key}") from ValueError(api_key)
+            if "garbage" in api_key:
+                return api_key
+            return None
+
+        def ping(self):
+            raise RuntimeError("mongodb://user:CANARYpassword@host")
+
+    @webcall.hookimpl
+    def webcall_key_validators():
+        return [webcall.Backend("leaky", "Raises what it was given.", None, lambda settings: Leaky())]
+"""
+
+
+def raw(port: int, request: bytes) -> bytes:
+    """Send bytes that no client library would send; return the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+def test_no_canary_gets_out(
+    make_service: Callable[[Mapping[str, str]], Service], livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """With every kind of request and fault, at the most talkative level, nothing secret is written."""
+    fake = FakeLiveKit()
+    (tmp_path / "leaky.py").write_text(textwrap.dedent(LEAKY_PLUGIN))
+    keys = tmp_path / "keys.json"
+    assistants = tmp_path / "assistants.json"
+    keys.write_text(json.dumps([{"api_key_hash": hash_api_key(KEY), "user_email": "ada@example.com"}]))
+    assistants.write_text(json.dumps(ASSISTANTS))
+    config = settings(plugins=["plugins.env", "plugins.file", "plugins.mongo", "leaky"])
+    config["livekit"]["timeout_s"] = 1
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+
+    def start(livekit: Mapping[str, str], **more: str) -> Service:
+        return make_service(
+            {
+                "WEBCALL_CONFIG": str(tmp_path / "config.yaml"),
+                "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+                "WEBCALL_API_KEYS_FILE": str(keys),
+                "WEBCALL_ASSISTANTS_FILE": str(assistants),
+                "WEBCALL_VALIDATORS": "file,leaky",
+                "WEBCALL_STORES": "file",
+                "WEBCALL_LOG_LEVEL": "debug",
+                "MONGODB_URI": f"mongodb://user:{PASSWORD}@127.0.0.1:9/?authSource=admin",
+                **livekit,
+                **more,
+            }
+        )
+
+    secret = "CANARYsecret" + "s" * 32
+    answers: list[bytes] = []
+    statuses: list[int] = []
+    tokens: list[str] = []
+
+    def call(service: Service, body: Any, key: str = KEY, **headers: str) -> int:
+        answer = send(service.port, body, bearer(key) | JSON | headers)
+        text = answer.body
+        if answer.status == 200:
+            token = answer.json["data"]["token"]
+            tokens.append(token)
+            text = text.replace(token.encode(), b"")
+        answers.append(text + str(answer.headers).encode())
+        statuses.append(answer.status)
+        return answer.status
+
+    good = {"assistant_id": "good", "metadata": METADATA}
+    real = start(livekit_environment(livekit_server))
+    assert call(real, good) == 200
+    assert call(real, good, BAD_KEY) == 401
+    assert call(real, good, "CANARYleak") == 500
+    assert call(real, good, "CANARYgarbage") == 500
+    for assistant_id, status in (("broken", 500), ("nobody", 404)):
+        assert call(real, good | {"assistant_id": assistant_id}) == status
+    assert call(real, {"assistant_id": "swelling", "metadata": {"list": ["CANARYitem"] * 1200}}) == 422
+    assert call(real, {"assistant_id": "good", "metadata": {"x": "CANARYlong" * 2000}}) == 422
+    assert call(real, b'{"assistant_id": "good", "metadata": {"CANARYtwice": 1, "CANARYtwice": 1}}') == 422
+    assert call(real, b'{"assistant_id": "good", "metadata": CANARYnotjson}') == 422
+    assert call(real, good, **{"Content-Type": "CANARY/type"}) == 422
+    assert call(real, good, **{"X-Request-ID": "CANARY/id"}) == 200
+    for path in (f"/nowhere/{KEY}", f"/web_call/get_token?key={KEY}&CANARYquery=1", "/ready"):
+        answers.append(get(real.port, path).body)
+    host = b"Host: x\r\n"
+    for request in (
+        b"GET /health HTTP/1.1\r\n" + host + b"Authorization CANARYnocolon\r\n\r\n",
+        b"POST /web_call/get_token HTTP/1.1\r\n" + host + b"Authorization: Bearer CANARY\x00nul\r\n\r\n",
+        b"CANARY /x HTTP/9.9\r\n" + host + b"\r\n",
+        b"POST /web_call/get_token HTTP/1.1\r\n" + host + b"Content-Length: CANARY\r\n\r\n",
+    ):
+        raw(real.port, request)  # gunicorn's own answer goes to who sent the line; its log is looked at
+
+    hanging = start({"LIVEKIT_URL": fake.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": secret})
+    scripts: list[Any] = [
+        lambda _: None,
+        lambda exchange: exchange.reset(),
+        lambda exchange: exchange.answer(exchange.body, "400 CANARYreason", "application/json"),
+        lambda exchange: exchange.answer(exchange.body, "500 CANARYreason", "text/plain"),
+        lambda exchange: exchange.answer(exchange.body),
+        lambda exchange: exchange.answer(
+            b'{"code": "x", "msg": "CANARYmessage"}', "401 No", "application/json"
+        ),
+    ]
+    for script in scripts:
+        fake.script = script
+        assert call(hanging, good) == 500
+    down = start(livekit_environment(livekit_server), WEBCALL_VALIDATORS="mongo", WEBCALL_STORES="mongo")
+    assert call(down, good) == 500
+    answers.append(get(down.port, "/ready").body)
+    fake.close()
+    assistants.write_text(json.dumps([{**ASSISTANTS[0], "assistant_placeholder_defaults": "CANARYdefaults"}]))
+    assert call(real, good) == 200, "a broken edit: the last good contents go on serving"
+
+    logs = b"".join(service.log.read_bytes() for service in (real, hanging, down))
+    assert logs.count(b'"event": "request"') >= len(statuses)
+    for text in (b"".join(answers), logs):
+        assert b"CANARY" not in text, _around(text, b"CANARY")
+        for hidden in (*tokens, livekit_server.secret, KEY, BAD_KEY, secret, hash_api_key(KEY)):
+            assert hidden.encode() not in text
+        assert b"Traceback" not in text
+
+
+def _around(text: bytes, what: bytes) -> bytes:
+    at = text.find(what)
+    return text[max(0, at - 300) : at + 100]
+
+
+def test_each_request_has_one_line(
+    make_service: Callable[[Mapping[str, str]], Service], livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """A request's line holds method, route, status, milliseconds, request id, owner, assistant and room."""
+    assistants = tmp_path / "assistants.json"
+    assistants.write_text(json.dumps(ASSISTANTS))
+    service = make_service(
+        livekit_environment(livekit_server)
+        | {"WEBCALL_API_KEY": KEY, "WEBCALL_OWNER": "ada@example.com", "WEBCALL_STORES": "file"}
+        | {"WEBCALL_ASSISTANTS_FILE": str(assistants), "WEBCALL_VALIDATORS": "env"}
+    )
+    answer = send(service.port, {"assistant_id": "good"}, bearer(KEY) | JSON | {"X-Request-ID": "mine-1"})
+    send(service.port, {"assistant_id": "good"}, bearer(BAD_KEY) | {"X-Request-ID": "mine-2"})
+    get(service.port, "/nowhere")
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    ours = [line for line in lines if line["event"] == "request" and line["route"] != "/health"]
+    assert [(line["method"], line["route"], line["status"]) for line in ours] == [
+        ("POST", "/web_call/get_token", 200),
+        ("POST", "/web_call/get_token", 401),
+        ("GET", None, 404),
+    ]
+    assert ours[0]["request_id"] == "mine-1"
+    assert ours[0]["owner"] == "ada@example.com"
+    assert ours[0]["assistant_id"] == "good"
+    assert ours[0]["room"] == answer.json["data"]["room_name"]
+    assert ours[0]["ms"] > 0
+    assert ours[0]["level"] == "info"
+    assert "owner" not in ours[1]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_both_formats(
+    make_service: Callable[[Mapping[str, str]], Service],
+    livekit_server: LiveKitServer,
+    tmp_path: Path,
+    log_format: str,
+) -> None:
+    """log.format chooses between a JSON object a line and words for a terminal."""
+    environment = livekit_environment(livekit_server) | {"WEBCALL_LOG_FORMAT": log_format}
+    service = make_service(environment | {"WEBCALL_VALIDATORS": "env", "WEBCALL_STORES": "env"})
+    get(service.port, "/health")
+    service.stop()
+    lines = service.log.read_text().splitlines()
+    assert len(lines) > 3
+    for line in lines:
+        assert line.startswith("{") is (log_format == "json"), line
+        if log_format == "json":
+            assert {"event", "level", "timestamp"} <= set(json.loads(line))

@@ -1,0 +1,158 @@
+"""The OpenAPI document describes what the running service does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from tests.support.deployment import KEY, MakeApp, bearer, livekit_environment, store_records
+from tests.support.http import CALL
+from webcall.errors import Busy, LiveKitError
+
+
+def document(client: FlaskClient) -> dict[str, Any]:
+    """Return the document as the service gives it."""
+    answer = client.get("/openapi.json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = json.loads(answer.text)
+    return found
+
+
+def schema_of(whole: dict[str, Any], path: str, method: str, status: int) -> dict[str, Any]:
+    """Return the schema of an answer, with the document's definitions beside it."""
+    content = whole["paths"][path][method]["responses"][str(status)]["content"]["application/json"]
+    return {**content["schema"], "components": whole["components"]}
+
+
+def test_the_document_is_valid(client: FlaskClient) -> None:
+    """It is OpenAPI 3, and names every route with the statuses of the contract."""
+    whole = document(client)
+    validate(whole)
+    assert set(whole["paths"]) == {CALL, "/health", "/ready"}
+    responses = whole["paths"][CALL]["post"]["responses"]
+    assert set(responses) == {"200", "400", "401", "404", "413", "422", "500", "503"}
+    assert whole["paths"][CALL]["post"]["security"] == [{"api_key": []}]
+    assert whole["components"]["securitySchemes"]["api_key"]["scheme"] == "bearer"
+
+
+def test_every_example_fits_its_schema(client: FlaskClient) -> None:
+    """Each status has an example, and each example, the request's too, is valid by its schema."""
+    whole = document(client)
+    checked = 0
+    for path, operations in whole["paths"].items():
+        for method, operation in operations.items():
+            for status, response in operation["responses"].items():
+                example = response["content"]["application/json"]["example"]
+                jsonschema.validate(example, schema_of(whole, path, method, int(status)))
+                checked += 1
+    body = whole["paths"][CALL]["post"]["requestBody"]
+    assert body["required"] is True
+    content = body["content"]["application/json"]
+    jsonschema.validate(content["example"], {**content["schema"], "components": whole["components"]})
+    assert checked == 11
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "key"),
+    [
+        (200, {"assistant_id": "helper"}, KEY),
+        (400, {"assistant_id": "speaker", "text_only": True}, KEY),
+        (401, {}, "lvk_unknown"),
+        (404, {"assistant_id": "nobody"}, KEY),
+        (413, {"assistant_id": "x" * 70_000}, KEY),
+        (422, {"assistant_id": "helper", "metdata": {}}, KEY),
+        (500, {"assistant_id": "broken"}, KEY),
+        (503, {"assistant_id": "helper"}, KEY),
+    ],
+)
+def test_real_answers_fit_the_document(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, status: int, body: dict[str, Any], key: str
+) -> None:
+    """What the service really answers is valid by the document, with the documented headers."""
+    client = app.test_client()
+    whole = document(client)
+    if status == 503:
+        services = app.extensions["webcall"]
+
+        def busy(*_: Any) -> None:
+            raise Busy(1)
+
+        monkeypatch.setattr(services.gate, "_take", busy)
+    answer = client.post(CALL, json=body, headers=bearer(key))
+    assert answer.status_code == status
+    schema = schema_of(whole, CALL, "post", status)
+    jsonschema.validate(answer.json, schema)
+    assert answer.json is not None
+    unknown = set(answer.json["data"]) - set(_data_fields(whole, schema))
+    assert unknown == set()
+    for header in whole["paths"][CALL]["post"]["responses"][str(status)].get("headers", {}):
+        assert header in answer.headers
+
+
+def _data_fields(whole: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    def resolve(part: dict[str, Any]) -> dict[str, Any]:
+        name = part["$ref"].rpartition("/")[2]
+        found: dict[str, Any] = whole["components"]["schemas"][name]
+        return found
+
+    data = resolve(resolve(schema)["properties"]["data"])
+    fields: dict[str, Any] = data.get("properties", {})
+    return fields
+
+
+def test_ready_fits_the_document(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ready and not ready are both as documented."""
+    client = app.test_client()
+    whole = document(client)
+    ready = client.get("/ready")
+    assert ready.status_code == 200
+    jsonschema.validate(ready.json, schema_of(whole, "/ready", "get", 200))
+    services = app.extensions["webcall"]
+    readiness = services.readiness
+
+    def down() -> None:
+        raise LiveKitError("timeout", "no answer")
+
+    readiness._asked[0] = ("livekit", down)
+    readiness._kept = None
+    not_ready = client.get("/ready")
+    assert not_ready.status_code == 503
+    assert not_ready.json is not None
+    assert not_ready.json["data"] == {"down": ["livekit"], "degraded": []}
+    jsonschema.validate(not_ready.json, schema_of(whole, "/ready", "get", 503))
+
+
+def test_the_page_and_its_files_come_from_here(client: FlaskClient) -> None:
+    """GET /docs is a page with a strict policy, whose files are served from here, hashed and cached."""
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert page.mimetype == "text/html"
+    assert page.headers["Cache-Control"] == "no-store"
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "//" not in page.text.replace("<!doctype", ""), "nothing is loaded from another host"
+    files = [part.split('"')[0] for part in page.text.replace('src="', 'href="').split('href="')[1:]]
+    assert len(files) == 3
+    for path in files:
+        file = client.get(path)
+        assert file.status_code == 200
+        assert "immutable" in file.headers["Cache-Control"]
+        assert len(file.data) > 100
+    assert client.get("/docs/passwd").status_code == 404
+
+
+def test_docs_can_be_switched_off(
+    make_app: MakeApp, livekit_server: Any, tmp_path: Any, request: pytest.FixtureRequest
+) -> None:
+    """With http.docs false neither the page nor the document is there."""
+    environment = livekit_environment(livekit_server) | store_records("env", tmp_path, request)
+    client = make_app(environment, http={"docs": False}).test_client()
+    assert client.get("/docs").status_code == 404
+    assert client.get("/openapi.json").status_code == 404
