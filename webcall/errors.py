@@ -62,7 +62,12 @@ class InvalidMetadata(WebCallError):
 
 
 class TemplateError(WebCallError):
-    """A prompt's placeholders cannot be parsed: the assistant's fault, a 500 in a call."""
+    """A prompt's placeholders cannot be parsed: the assistant's fault, a 500 in a call.
+
+    The message quotes the tag, for the prompt's author; `field`, which may be logged, does not.
+    """
+
+    field: str | None = None
 
 
 class LiveKitError(WebCallError):

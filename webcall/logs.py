@@ -1,16 +1,20 @@
 """Structured logs, JSON or console, for the service's own lines and for everybody else's.
 
 No line holds a key, a secret, a token, a prompt or a caller's metadata. The service's own code logs
-named fields only; of an exception, types and places are written and never its text, which may quote
-what a caller sent.
+named fields only. Of an exception, types and places are written and never its text, which may quote
+what a caller sent; of other packages' lines, the text as it stands in their source, with numbers filled
+in and everything else left out, and their first line only.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import logging.config
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,9 +22,16 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from webcall.config.schema import LogConfig
 
-# The packages whose lines follow `log.level`. All others are held at warnings: at debug, drivers
-# write out the commands that they send, and with them keys.
-OWN = ("webcall", "plugins", "gunicorn.error")
+SERVER = "gunicorn.error"
+# The packages whose lines follow `log.level`, and whose lines are written whole.
+OWN = ("webcall", "plugins", SERVER)
+# Held at warnings, as all others are, even where they would set a level of their own: at debug,
+# drivers write out the commands that they send, and with them keys.
+DRIVERS = ("pymongo", "livekit", "aiohttp", "asyncio", "urllib3")
+
+_LEFT_OUT = "…"
+_MOST_FRAMES = 8
+_MOST_CAUSES = 10
 
 
 def configure(config: LogConfig) -> None:
@@ -37,31 +48,94 @@ def configure(config: LogConfig) -> None:
 def dict_config(config: LogConfig) -> dict[str, Any]:
     """Return the same set-up in the form of `logging.config.dictConfig`, which gunicorn takes too."""
     level = config.level.upper()
-    renderer: Processor = (
-        structlog.processors.JSONRenderer()
-        if config.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
+    others = "ERROR" if level == "ERROR" else "WARNING"
+    processors: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if config.format == "json":
+        processors.append(structlog.processors.JSONRenderer())
+    else:
+        processors += [_exception_as_text, structlog.dev.ConsoleRenderer(colors=False)]
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "structured": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-                "foreign_pre_chain": _shared(),
-            }
+            "structured": {"()": _Formatter, "processors": processors, "foreign_pre_chain": _shared()}
         },
-        "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stderr",
-                "formatter": "structured",
-            }
+        "handlers": {"stderr": {"()": _Handler, "formatter": "structured"}},
+        "root": {"level": others, "handlers": ["stderr"]},
+        "loggers": {
+            **{name: {"level": others} for name in DRIVERS},
+            **{name: {"level": level, "handlers": [], "propagate": True} for name in OWN},
+            # At debug it writes every request's path, which may hold what a caller should not put there.
+            SERVER: {"level": "INFO" if level == "DEBUG" else level, "handlers": [], "propagate": True},
         },
-        "root": {"level": "WARNING", "handlers": ["stderr"]},
-        "loggers": {name: {"level": level, "handlers": [], "propagate": True} for name in OWN},
     }
+
+
+class _Handler(logging.Handler):
+    """Writes to whatever `sys.stderr` is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Tell that a line was lost; logging's own way would print its arguments."""
+        place = f"{record.pathname}:{record.lineno}"
+        lost = {"event": "a log line could not be written", "logger": record.name, "at": place}
+        with suppress(OSError, ValueError):
+            sys.stderr.write(json.dumps(lost) + "\n")
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Takes what may be a secret out of lines that did not come through structlog."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not hasattr(record, "_logger"):
+            # A copy: other handlers may show the line to somebody else.
+            record = logging.makeLogRecord(record.__dict__)
+            record.msg, record.args, record.stack_info = _message(record), (), None
+        return super().format(record)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if not isinstance(record.msg, str):
+        # logging.exception(error): its text is the exception's.
+        return type(record.msg).__name__
+    error = record.exc_info[1] if record.exc_info else None
+    own = any(record.name == name or record.name.startswith(f"{name}.") for name in OWN)
+    if own and error is None:
+        with suppress(Exception):
+            return record.getMessage()
+    text = record.msg
+    if record.args:
+        # Where the arguments do not fit, the text goes out as it is.
+        with suppress(Exception):
+            text %= _numbers_only(record.args)
+    for one in _chain(error) if error is not None else ():
+        quoted = _text_of(one)
+        if quoted:
+            text = text.replace(quoted, type(one).__name__)
+    # What follows the first line is, in asyncio's messages, the repr of a task and of its exception.
+    return text.partition("\n")[0]
+
+
+def _numbers_only(args: Any) -> Any:
+    if isinstance(args, Mapping):
+        return {name: _number(value) for name, value in args.items()}
+    return tuple(_number(value) for value in args)
+
+
+def _number(value: Any) -> Any:
+    return value if type(value) in (int, float, bool) else _LEFT_OUT
+
+
+def _text_of(error: BaseException) -> str:
+    with suppress(Exception):
+        return str(error)
+    return ""
 
 
 def _shared() -> list[Processor]:
@@ -87,13 +161,28 @@ def places_of_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDic
     return event
 
 
-def describe(error: BaseException) -> Mapping[str, Any]:
-    """Return an exception's types, outermost first, and the frames of the innermost one."""
-    chain = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
-        chain.append(inner)
-    frames = traceback.extract_tb(chain[-1].__traceback__)
+def _exception_as_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # ConsoleRenderer takes a field of the name `exception` for a traceback's text.
+    if "exception" in event:
+        event["raised"] = " from ".join(event.pop("exception"))
+        event["at"] = " > ".join(event.get("at", ()))
+    return event
+
+
+def describe(error: BaseException) -> dict[str, list[str]]:
+    """Return an exception's types, outermost first, and the frames of the innermost one, as log fields."""
+    chain = _chain(error)
+    frames = list(traceback.walk_tb(chain[-1].__traceback__))[-_MOST_FRAMES:]
     return {
         "exception": [type(one).__name__ for one in chain],
-        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]],
+        "at": [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in frames],
     }
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and len(chain) < _MOST_CAUSES:
+        if any(inner is one for one in chain):
+            break
+        chain.append(inner)
+    return chain

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any
 
 import pluggy
+from marshmallow import Schema
 
 from webcall import hookspecs
-from webcall.config.source import nearest
+from webcall.config.faults import nearest, shown
+from webcall.config.schema import ConfigSchema
 from webcall.interfaces import Backend
 
 ENTRY_POINTS = "webcall.plugins"
 _PREFIX = "webcall_"
+_BACKEND_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class Plugins:
 def load_plugins(names: Iterable[str]) -> tuple[Plugins, list[str]]:
     """Import and register the plugins called `names`, and ask each for its backends.
 
-    Returns what was loaded and the faults, one line each: a plugin that does not exist, that has no
-    hooks, that misspells one, whose hook fails, or that offers a backend's name a second time.
+    Returns what was loaded and the faults, one line each, led by the plugin's name: a plugin that does
+    not exist, that has no hooks, that misspells one, whose hook fails, or that offers a backend's name
+    a second time.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -51,16 +56,29 @@ def load_plugins(names: Iterable[str]) -> tuple[Plugins, list[str]]:
     for name in dict.fromkeys(names):
         try:
             module = _find(name)
-            _check_marks(module)
-            manager.register(module, name=name)
-            _check_hooks(manager, module)
+            _register(manager, name, module)
         except _Fault as fault:
-            faults.append(f"plugins: {name}: {fault}")
-        except (pluggy.PluginValidationError, ValueError) as error:
-            faults.append(f"plugins: {name}: {' '.join(str(error).split())}")
+            faults.append(f"{shown(name)}: {fault}")
+        except Exception as error:
+            faults.append(f"{shown(name)}: cannot be registered: {reason_of(error)}")
         else:
-            faults += _collect(plugins, name, module)
+            faults += (f"{shown(name)}: {fault}" for fault in _collect(plugins, name, module))
     return plugins, faults
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an exception's type and place in one line; its text only where Python itself made it.
+
+    Any other text may quote what the plugin was working on, such as a secret.
+    """
+    told = type(error).__name__
+    if isinstance(error, ImportError | SyntaxError | AttributeError | NameError):
+        told += f": {' '.join(str(error).split())}"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames or isinstance(error, SyntaxError):
+        return told
+    frame, line = frames[-1]
+    return f"{told} ({frame.f_code.co_filename}, line {line})"
 
 
 class _Fault(Exception):
@@ -68,37 +86,49 @@ class _Fault(Exception):
 
 
 def _find(name: str) -> Any:
-    for found in entry_points(group=ENTRY_POINTS, name=name):
-        return _import(found.load)
+    points = {point.value: point for point in entry_points(group=ENTRY_POINTS, name=name)}
+    if len(points) > 1:
+        places = " and ".join(sorted(points))
+        raise _Fault(f"several installed packages have an entry point of this name, for {places}")
+    for point in points.values():
+        return _import(point.load)
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise _Fault(_no_plugin(name))
     return _import(lambda: importlib.import_module(name), name)
 
 
-def _import(load: Any, name: str = "") -> ModuleType:
+def _import(load: Callable[[], Any], name: str = "") -> Any:
     try:
-        module: ModuleType = load()
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise _Fault("no module or entry point of this name") from None
-        raise _Fault(f"cannot be imported: {error}") from None
-    except Exception as error:
-        raise _Fault(f"cannot be imported: {type(error).__name__}: {error}") from None
-    return module
+        return load()
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        # The module itself or a package around it, and not something that it imports.
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise _Fault(_no_plugin(name)) from None
+        raise _Fault(f"cannot be imported: {reason_of(error)}") from None
+
+
+def _no_plugin(name: str) -> str:
+    there = {point.name for point in entry_points(group=ENTRY_POINTS)}
+    there |= set(ConfigSchema().fields["plugins"].load_default)
+    return "no module or entry point of this name" + nearest(name, there)
 
 
 def _specs() -> list[str]:
     return [name for name, _ in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith(_PREFIX)]
 
 
-def _check_marks(module: Any) -> None:
-    """Find functions that are named like hooks and are not marked: pluggy passes over them in silence."""
-    for name, function in inspect.getmembers(module, inspect.isroutine):
-        if name.startswith(_PREFIX) and not hasattr(function, f"{hookspecs.PROJECT}_impl"):
-            raise _Fault(f"{name} is not decorated with @webcall.hookimpl")
-
-
-def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
-    callers = manager.get_hookcallers(module) or []
+def _register(manager: pluggy.PluginManager, name: str, module: Any) -> None:
+    _check_marks(manager, module)
+    if manager.is_registered(module):
+        raise _Fault(f"the same plugin as {manager.get_name(module)}: remove one of them")
+    try:
+        manager.register(module, name=name)
+    except pluggy.PluginValidationError as error:
+        # Its last line tells what is wrong; those before it, where.
+        raise _Fault(" ".join(str(error).split())) from None
     specs = _specs()
+    callers = manager.get_hookcallers(module) or []
     for caller in callers:
         if caller.name not in specs:
             raise _Fault(f"no hook is called '{caller.name}'{nearest(caller.name, specs)}")
@@ -106,33 +136,63 @@ def _check_hooks(manager: pluggy.PluginManager, module: Any) -> None:
         raise _Fault(f"implements no hook (there are: {', '.join(specs)}; decorate with @webcall.hookimpl)")
 
 
-def _collect(plugins: Plugins, plugin: str, module: Any) -> list[str]:
-    faults = []
+def _check_marks(manager: pluggy.PluginManager, module: Any) -> None:
+    """Find functions that are named like hooks and are not marked: pluggy passes over them in silence."""
+    for name, function in inspect.getmembers(module, inspect.isroutine):
+        if not name.startswith(_PREFIX):
+            continue
+        marks = manager.parse_hookimpl_opts(module, name)
+        if marks is None:
+            raise _Fault(f"{name} is not decorated with @webcall.hookimpl")
+        if marks.get("wrapper") or marks.get("hookwrapper"):
+            raise _Fault(f"{name} is a wrapper: hooks offer backends of their own only")
+        if inspect.iscoroutinefunction(function):
+            raise _Fault(f"{name} is asynchronous: hooks are plain functions")
+
+
+def _collect(plugins: Plugins, plugin: str, module: Any) -> Iterator[str]:
     kinds = {"webcall_key_validators": plugins.validators, "webcall_assistant_stores": plugins.stores}
     for hook, backends in kinds.items():
         for implementation in getattr(plugins.manager.hook, hook).get_hookimpls():
             if implementation.plugin is not module:
                 continue
             try:
-                offered = list(implementation.function())
-            except Exception as error:
-                faults.append(f"plugins: {plugin}: {hook} failed: {type(error).__name__}: {error}")
+                offered = implementation.function()
+            except (Exception, SystemExit) as error:
+                yield f"{hook} failed: {reason_of(error)}"
+                continue
+            if not isinstance(offered, list | tuple):
+                yield f"{hook} returned {type(offered).__name__}, not a list of webcall.Backend"
                 continue
             for backend in offered:
-                fault = _accept(plugins, backends, plugin, backend)
+                fault = _malformed(backend) or _taken(plugins, backends, plugin, backend)
                 if fault:
-                    faults.append(f"plugins: {plugin}: {hook}: {fault}")
-    return faults
+                    yield f"{hook}: {fault}"
+                else:
+                    plugins.offered_by[backend.name] = plugin
+                    backends[backend.name] = backend
 
 
-def _accept(plugins: Plugins, backends: dict[str, Backend], plugin: str, backend: Any) -> str | None:
+def _malformed(backend: Any) -> str | None:
     if not isinstance(backend, Backend):
         return f"returned {type(backend).__name__}, not webcall.Backend"
-    owner = plugins.offered_by.setdefault(backend.name, plugin)
+    if not isinstance(backend.name, str) or not _BACKEND_NAME.fullmatch(backend.name):
+        return "a backend's name is made of letters, digits, - and _"
+    schema = backend.settings_schema
+    if schema is not None and not (isinstance(schema, type) and issubclass(schema, Schema)):
+        return (
+            f"the settings_schema of the backend '{backend.name}' is not a marshmallow Schema class or None"
+        )
+    if not callable(backend.factory):
+        return f"the factory of the backend '{backend.name}' cannot be called"
+    return None
+
+
+def _taken(plugins: Plugins, backends: dict[str, Backend], plugin: str, backend: Backend) -> str | None:
+    owner = plugins.offered_by.get(backend.name, plugin)
     if owner != plugin or backend.name in backends:
         return f"the backend '{backend.name}' is offered by {owner} already"
     other = plugins.backends.get(backend.name)
     if other and other.settings_schema is not backend.settings_schema:
         return f"the two sides of the backend '{backend.name}' have different settings schemas"
-    backends[backend.name] = backend
     return None

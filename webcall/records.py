@@ -42,6 +42,30 @@ def key_hash_of(record: Record) -> str | None:
     return hash_api_key(plain) if isinstance(plain, str) and plain else None
 
 
+def key_id_of(record: Record) -> str | None:
+    """Return what logs and listings call a key: its first 12 characters, or those of its hash.
+
+    Those of the hash for a short key of an existing deployment, most or all of which 12 characters
+    would show. None if the record has neither key nor hash.
+    """
+    plain, prefix, key_hash = record.get("api_key"), _prefix_of(record), key_hash_of(record) or ""
+    short = isinstance(plain, str) and 0 < len(plain) < 2 * PREFIX_LENGTH
+    if short or hash_api_key(str(record.get("api_key_prefix"))) == key_hash:
+        prefix = ""
+    return prefix or key_hash[:PREFIX_LENGTH] or None
+
+
+def _prefix_of(record: Record) -> str:
+    for stored in (record.get("api_key_prefix"), record.get("api_key")):
+        if isinstance(stored, str) and stored:
+            return stored[:PREFIX_LENGTH]
+    return ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Moment(fields.Field[datetime]):
     """A date or time as records have it: a datetime (naive means UTC), a date, or RFC 3339 text."""
 
@@ -55,7 +79,19 @@ class Moment(fields.Field[datetime]):
             value = datetime.combine(value, time())
         if not isinstance(value, datetime):
             raise ValidationError("not a time such as 2030-01-31T12:00:00Z")
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
+        return value if value.utcoffset() is not None else value.replace(tzinfo=UTC)
+
+
+class Text(fields.String):
+    """Text; marshmallow would take bytes for it, which the look-ups would not find again."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, bytes):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+_FILLED = validate.Length(min=1, error="empty")
 
 
 class KeySchema(Schema):
@@ -64,24 +100,29 @@ class KeySchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    api_key_hash = fields.String(
+    api_key_hash = Text(
         load_default=None,
         allow_none=True,
         validate=validate.Regexp(r"[0-9a-f]{64}\Z", error="not 64 lower-case hex digits"),
     )
-    api_key = fields.String(load_default=None, allow_none=True)
-    api_key_prefix = fields.String(load_default=None, allow_none=True)
-    user_email = fields.String(required=True, validate=validate.Length(min=1))
-    user_name = fields.String(load_default=None, allow_none=True)
-    org_name = fields.String(load_default=None, allow_none=True)
+    api_key = Text(load_default=None, allow_none=True)
+    api_key_prefix = Text(load_default=None, allow_none=True)
+    user_email = Text(required=True, validate=_FILLED)
+    user_name = Text(load_default=None, allow_none=True)
+    org_name = Text(load_default=None, allow_none=True)
     is_active = fields.Boolean(load_default=True)
     expires_at = Moment(load_default=None, allow_none=True)
-    allowed_assistants = fields.List(fields.String(), load_default=None, allow_none=True)
-    allowed_origins = fields.List(fields.String(), load_default=None, allow_none=True)
-    allowed_metadata = fields.List(fields.String(), load_default=None, allow_none=True)
-    rate_limit = fields.String(load_default=None, allow_none=True)
-    max_concurrent_calls = fields.Integer(load_default=None, allow_none=True)
-    native = fields.Boolean(load_default=False)
+    allowed_assistants = fields.List(Text(), load_default=None, allow_none=True)
+    allowed_origins = fields.List(Text(), load_default=None, allow_none=True)
+    allowed_metadata = fields.List(Text(), load_default=None, allow_none=True)
+    rate_limit = Text(load_default=None, allow_none=True)
+    max_concurrent_calls = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        strict=True,
+        validate=validate.Range(min=0, error="below 0"),
+    )
+    native = fields.Boolean(load_default=False, allow_none=True)
 
 
 class AssistantSchema(Schema):
@@ -90,13 +131,13 @@ class AssistantSchema(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    assistant_id = fields.String(required=True, validate=validate.Length(min=1))
-    assistant_created_by_email = fields.String(required=True, validate=validate.Length(min=1))
-    assistant_mode = fields.String(load_default=DEFAULT_MODE, allow_none=True)
-    assistant_prompt = fields.String(load_default="", allow_none=True)
-    assistant_start_instruction = fields.String(load_default="", allow_none=True)
-    assistant_placeholder_defaults = fields.Dict(keys=fields.String(), load_default=dict, allow_none=True)
-    agent_name = fields.String(load_default=None, allow_none=True)
+    assistant_id = Text(required=True, validate=_FILLED)
+    assistant_created_by_email = Text(required=True, validate=_FILLED)
+    assistant_mode = Text(load_default=DEFAULT_MODE, allow_none=True)
+    assistant_prompt = Text(load_default="", allow_none=True)
+    assistant_start_instruction = Text(load_default="", allow_none=True)
+    assistant_placeholder_defaults = fields.Dict(keys=Text(), load_default=dict, allow_none=True)
+    agent_name = Text(load_default=None, allow_none=True)
     assistant_is_active = fields.Boolean(load_default=True)
 
 
@@ -141,21 +182,19 @@ def caller_from_record(record: Record) -> Caller:
     key = _load(_KEY, record, "API key record")
     if not key["is_active"]:
         raise Refused("API key is revoked")
-    if key["expires_at"] is not None and key["expires_at"] <= datetime.now(UTC):
+    if key["expires_at"] is not None and key["expires_at"] <= _now():
         raise Refused("API key has expired")
-    plain = key["api_key"] or ""
-    prefix = key["api_key_prefix"] or plain[:PREFIX_LENGTH] or None
     return Caller(
         email=key["user_email"],
         name=key["user_name"],
         org=key["org_name"],
-        key_id=prefix or (key["api_key_hash"] or "")[:PREFIX_LENGTH] or None,
+        key_id=key_id_of(key),
         allowed_assistants=_frozen(key["allowed_assistants"]),
         allowed_origins=None if key["allowed_origins"] is None else tuple(key["allowed_origins"]),
         rate_limit=key["rate_limit"],
         max_concurrent_calls=key["max_concurrent_calls"],
         allowed_metadata=_frozen(key["allowed_metadata"]),
-        publishable=(prefix or "").startswith(PUBLISHABLE_PREFIX) or key["native"],
+        publishable=bool(_prefix_of(key).startswith(PUBLISHABLE_PREFIX) or key["native"]),
     )
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError
 
+from webcall.config.faults import Fault, flatten, nearest, setting_names, shown, unknown
 from webcall.config.schema import Config
-from webcall.config.source import UNKNOWN, Reading, flatten, nearest
+from webcall.config.source import Reading, read
 from webcall.errors import ConfigError
 from webcall.interfaces import Backend
-from webcall.plugin_manager import Plugins, load_plugins
+from webcall.plugin_manager import Plugins, load_plugins, reason_of
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,22 @@ class Chosen:
     """A backend that the configuration uses, with its settings as its schema loaded them."""
 
     backend: Backend
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A deployment's settings and backends, checked; nothing is connected yet."""
+    """A deployment's settings and backends, checked; nothing is connected yet.
+
+    `validators` and `stores` are in the order in which they are asked; `settings` holds those of every
+    backend in use, by its name.
+    """
 
     config: Config
     plugins: Plugins
     validators: tuple[Chosen, ...]
     stores: tuple[Chosen, ...]
-    settings: Mapping[str, dict[str, Any]]
+    settings: Mapping[str, dict[str, Any]] = field(repr=False)
 
 
 def prepare(
@@ -41,95 +46,108 @@ def prepare(
 ) -> Setup:
     """Read and check everything an operator can get wrong; open no connection.
 
-    `source` is a mapping as YAML gives it, a path, or None to look for config.yaml. Raises
-    `ConfigError` with every fault that was found, one line each, led by the setting's path.
+    `source` is a mapping as YAML gives it, a path, or None to look for config.yaml; `environ` fills
+    its references (default: the process's). Raises `ConfigError` with every fault that was found, one
+    line each, led by the setting's path.
     """
-    reading = Reading(source, os.environ if environ is None else environ)
-    faults = dict(reading.faults)
-    names = reading.values.get("plugins", ())
-    plugins, plugin_faults = load_plugins(names)
-    used = {
-        "auth.validators": _names(reading.values, "auth", "validators"),
-        "assistants.stores": _names(reading.values, "assistants", "stores"),
-    }
-    faults |= _unknown_backends(used, plugins, bool(plugin_faults))
-    in_use = {name for names in used.values() for name in names}
+    reading = read(source, os.environ if environ is None else environ)
+    plugins, plugin_faults = load_plugins(reading.plugins)
+    # A name that nobody offers may belong to a plugin that is missing here: one fault is enough.
+    complete = not plugin_faults and not any(fault.path.startswith("plugins") for fault in reading.faults)
     settings: dict[str, dict[str, Any]] = {}
-    for path, fault in _backend_settings(reading, plugins, in_use, settings, bool(plugin_faults)):
-        faults[path] = fault
-    unresolved = {path: told for path, told in reading.unresolved.items() if _is_used(path, in_use)}
-    lines = [f"{path}: {told}" for path, told in (faults | unresolved).items()]
-    if lines or plugin_faults or reading.config is None:
-        raise ConfigError(lines + plugin_faults)
+    faults = [
+        *reading.faults,
+        *_unknown_backends(reading, plugins, complete),
+        *_backend_settings(reading, plugins, complete, settings),
+    ]
+    lines = [*_lines(faults, reading), *(f"plugins: {fault}" for fault in plugin_faults)]
+    if lines or reading.config is None:
+        raise ConfigError(lines)
     return Setup(
         config=reading.config,
         plugins=plugins,
-        validators=tuple(
-            Chosen(plugins.validators[name], settings[name]) for name in used["auth.validators"]
-        ),
-        stores=tuple(Chosen(plugins.stores[name], settings[name]) for name in used["assistants.stores"]),
+        validators=tuple(Chosen(plugins.validators[name], settings[name]) for name in reading.validators),
+        stores=tuple(Chosen(plugins.stores[name], settings[name]) for name in reading.stores),
         settings=settings,
     )
 
 
-def _names(values: Mapping[str, Any], section: str, setting: str) -> tuple[str, ...]:
-    # A section with a fault in it is missing or a plain dict; its own fault is told already.
-    return tuple(dict.fromkeys(getattr(values.get(section), setting, ())))
+def _lines(faults: list[Fault], reading: Reading) -> Iterator[str]:
+    """Yield a line for each fault, and for each reference without a value where a setting uses it."""
+    in_use = {*reading.validators, *reading.stores}
+    not_known = {fault.path for fault in faults if not fault.known}
+    unresolved = {}
+    for path, told in reading.unresolved.items():
+        idle = path[:1] == ("backends",) and len(path) > 1 and path[1] not in in_use
+        if not idle and not any(_path(path[:length]) in not_known for length in range(1, len(path) + 1)):
+            unresolved[_path(path)] = told
+    for fault in faults:
+        # "missing", or a section's missing settings, follow from the reference that has no value.
+        if not any(fault.path == path or fault.path.startswith(f"{path}.") for path in unresolved):
+            yield str(fault)
+    for where, told in unresolved.items():
+        yield f"{where}: {told}"
 
 
-def _is_used(path: str, in_use: set[str]) -> bool:
-    section, _, rest = path.partition(".")
-    return section != "backends" or rest.split(".")[0] in in_use
+def _path(names: tuple[str, ...]) -> str:
+    return ".".join(shown(name) for name in names)
 
 
-def _unknown_backends(used: dict[str, tuple[str, ...]], plugins: Plugins, incomplete: bool) -> dict[str, str]:
-    kinds = {"auth.validators": plugins.validators, "assistants.stores": plugins.stores}
-    return {
-        path: f"no plugin offers a backend '{name}'{nearest(name, kinds[path])}"
-        for path, names in used.items()
-        for name in names
-        # With a plugin that failed to load, the name may well be its own.
-        if name not in kinds[path] and not incomplete
+def _unknown_backends(reading: Reading, plugins: Plugins, complete: bool) -> Iterator[Fault]:
+    kinds = {
+        "auth.validators": (reading.validators, plugins.validators, "API keys"),
+        "assistants.stores": (reading.stores, plugins.stores, "assistants"),
     }
+    for path, (names, offered, what) in kinds.items():
+        for name in names:
+            if name in plugins.backends and name not in offered:
+                yield Fault(path, f"the backend '{shown(name)}' knows no {what}{nearest(name, offered)}")
+            elif name not in offered and complete:
+                yield Fault(path, f"no plugin offers a backend '{shown(name)}'{nearest(name, offered)}")
 
 
 def _backend_settings(
-    reading: Reading,
-    plugins: Plugins,
-    in_use: set[str],
-    settings: dict[str, dict[str, Any]],
-    incomplete: bool,
-) -> Iterator[tuple[str, str]]:
-    """Load each backend's settings into `settings`; yield the faults by path.
+    reading: Reading, plugins: Plugins, complete: bool, settings: dict[str, dict[str, Any]]
+) -> Iterator[Fault]:
+    """Load the settings of each backend in use into `settings`; yield the faults.
 
-    Of a backend that is not in use only names are checked, so that it needs no environment.
+    Of a backend that is not in use only the names are checked, so that it needs no environment.
     """
-    written = reading.values.get("backends") or {}
+    in_use = {*reading.validators, *reading.stores}
     backends = plugins.backends
-    for name in written:
-        if name not in backends and name not in in_use and not incomplete:
-            yield f"backends.{name}", f"no plugin offers this backend{nearest(str(name), backends)}"
+    for name in reading.backends:
+        if name not in backends and name not in in_use and complete:
+            told = f"no plugin offers this backend{nearest(name, backends)}"
+            yield Fault(f"backends.{shown(name)}", told, known=False)
     for name, backend in backends.items():
-        if name in in_use or name in written:
-            own = written.get(name) or {}
-            for path, fault in _load_settings(backend, own, name in in_use, settings):
-                yield f"backends.{name}{path}", fault
+        own = reading.backends.get(name, {})
+        if name in in_use:
+            yield from _load_settings(backend, own, settings)
+        elif own:
+            yield from _unknown_settings(backend, own)
 
 
 def _load_settings(
-    backend: Backend, own: Mapping[str, Any], used: bool, settings: dict[str, dict[str, Any]]
-) -> Iterator[tuple[str, str]]:
-    schema: Schema = (backend.settings_schema or Schema)()
-    if not used:
-        for name in own.keys() - schema.fields.keys():
-            yield from _faults({name: [UNKNOWN]}, schema)
-        return
+    backend: Backend, own: Mapping[str, Any], settings: dict[str, dict[str, Any]]
+) -> Iterator[Fault]:
+    path = f"backends.{backend.name}"
     try:
-        settings[backend.name] = dict(schema.load(own))
+        schema = (backend.settings_schema or Schema)()
+        loaded = schema.load(own)
     except ValidationError as error:
-        yield from _faults(error.messages_dict, schema)
+        yield from flatten(error.messages_dict, schema, path)
+    except Exception as error:
+        yield Fault(path, f"the plugin failed to check these settings: {reason_of(error)}")
+    else:
+        if isinstance(loaded, dict):
+            settings[backend.name] = loaded
+        else:
+            yield Fault(path, f"the plugin's settings_schema loads {type(loaded).__name__}, not a dict")
 
 
-def _faults(messages: Mapping[Any, Any], schema: Schema) -> Iterator[tuple[str, str]]:
-    for path, fault in flatten(messages, schema):
-        yield f".{path}" if path else "", fault
+def _unknown_settings(backend: Backend, own: Mapping[str, Any]) -> Iterator[Fault]:
+    schema = (backend.settings_schema or Schema)()
+    known = setting_names(schema)
+    for name in own:
+        if name not in known and schema.unknown == RAISE:
+            yield unknown(f"backends.{backend.name}.{shown(name)}", name, known)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import click
 from flask import current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
 
 from webcall.cli.common import Group, services
+from webcall.core.services import Services
 from webcall.errors import WebCallError
 from webcall.interfaces import Prepares
 
@@ -14,13 +17,22 @@ from webcall.interfaces import Prepares
 class BackendCommands(Group):
     """The group `webcall`, with a sub-group for each backend that is in use."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, those of backends that need preparation included."""
+        try:
+            app_services = _services(ctx)
+            sides = [*app_services.validators(), *app_services.stores()]
+        except WebCallError:
+            sides = []  # the help is asked for to mend it
+        able = {name for name, backend in sides if isinstance(backend, Prepares)}
+        return sorted({*super().list_commands(ctx), *able})
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command of the group, or that of a backend."""
         return super().get_command(ctx, cmd_name) or self._backend(ctx, cmd_name)
 
     def _backend(self, ctx: click.Context, name: str) -> click.Command | None:
-        app = current_app if has_app_context() else ctx.ensure_object(ScriptInfo).load_app()
-        setup = app.extensions["webcall"].setup
+        setup = _services(ctx).setup
         if name not in {chosen.backend.name for chosen in (*setup.validators, *setup.stores)}:
             return None
         group = Group(name, help=f"The backend {name}.")
@@ -35,10 +47,21 @@ class BackendCommands(Group):
         return group
 
 
+def _services(ctx: click.Context) -> Services:
+    app = current_app if has_app_context() else ctx.ensure_object(ScriptInfo).load_app()
+    return cast(Services, app.extensions["webcall"])
+
+
+def sides_in_use() -> list[tuple[str, object]]:
+    """Return (name, backend) of every backend in use, once for each of its two sides."""
+    return [*services().validators(), *services().stores()]
+
+
 def prepare_backend(name: str) -> list[str]:
     """Prepare both sides of a backend; return a line for each thing that was made."""
-    sides = [backend for known, backend in (*services().validators(), *services().stores()) if known == name]
-    able = [side for side in sides if isinstance(side, Prepares)]
+    able = [side for known, side in sides_in_use() if known == name and isinstance(side, Prepares)]
     if not able:
-        raise WebCallError(f"the backend '{name}' needs no preparation")
+        others = {known for known, side in sides_in_use() if isinstance(side, Prepares)}
+        hint = f"; {' and '.join(sorted(others))} does" if others else ""
+        raise WebCallError(f"the backend '{name}' needs no preparation{hint}")
     return [line for side in able for line in side.prepare()] or ["everything is there already"]

@@ -24,15 +24,17 @@ def check(assistant_id: str | None, as_json: bool) -> None:
     """
     failed = False
     findings = []
-    for finding in diagnose(services(), assistant_id):
-        failed |= finding.status == "failed"
-        if as_json:
-            findings.append(vars(finding))
-            continue
-        click.echo(f"{_MARKS[finding.status]}  {finding.part}: {finding.message}")
-        if finding.mend:
-            click.echo(f"         → {finding.mend}")
+    try:
+        for finding in diagnose(services(), assistant_id):
+            failed |= finding.status == "failed"
+            if as_json:
+                findings.append(vars(finding))
+                continue
+            click.echo(f"{_MARKS[finding.status]}  {finding.part}: {finding.message}")
+            if finding.mend:
+                click.echo(f"         → {finding.mend}")
+    finally:
+        services().close()
     if as_json:
         echo_json(findings)
-    services().close()
     sys.exit(1 if failed else 0)

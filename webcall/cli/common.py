@@ -1,9 +1,12 @@
-"""What the commands share: the services, output, backends by name, metadata on the command line."""
+"""What the commands share: the services, output, one-line errors, backends by name."""
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -25,11 +28,24 @@ class Group(AppGroup):
     """A group whose commands run with the application, and whose errors are one line each."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; print an error of the service as one line, with status 1."""
+        """Run the command; print an error as one line, with status 1."""
         try:
             return super().invoke(ctx)
         except WebCallError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(" ".join(str(error).split())) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader of the output has gone, `… | head`: click ends quietly
+            raise click.ClickException(_place_of(error)) from error
+
+
+def _place_of(error: Exception) -> str:
+    # Not its text, which may quote a key or a prompt.
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"unexpected {type(error).__name__} in {place}: a defect of the service or of a plugin"
 
 
 def services() -> Services:
@@ -44,11 +60,29 @@ def echo_json(value: Any) -> None:
 
 def echo_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under headings, columns aligned."""
-    lines = [list(headings), *([("-" if cell in (None, "") else str(cell)) for cell in row] for row in rows)]
+    lines = [list(headings), *([_cell(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def _cell(value: object) -> str:
+    text = "-" if value in (None, "") else str(value)
+    # What is stored may come from anybody: no line breaks and no escape sequences on the terminal.
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def note(message: str) -> None:
+    """Say something beside the output, on stderr."""
+    click.echo(message, err=True)
+
+
+def note_unlistable(backends: Sequence[tuple[str, Any]], can: type[Any]) -> None:
+    """Say which backends a listing leaves out."""
+    for name, backend in backends:
+        if not isinstance(backend, can):
+            note(f"the backend '{name}' cannot be listed and is left out")
 
 
 def choose(backends: Sequence[tuple[str, Any]], can: type[Any], name: str | None, setting: str) -> str:
@@ -67,35 +101,3 @@ def choose(backends: Sequence[tuple[str, Any]], can: type[Any], name: str | None
     if name in dict(backends):
         raise WebCallError(f"the backend '{name}' cannot be written to{hint}")
     raise WebCallError(f"the backend '{name}' is not in {setting}{hint}")
-
-
-def parse_metadata(pairs: Iterable[str]) -> dict[str, Any]:
-    """Return an object from `name=value` pairs.
-
-    A dot in the name nests; a value that is JSON counts as such, and as text otherwise.
-    """
-    metadata: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not name=value, such as customer.name=Ada")
-        *path, last = name.split(".")
-        place = metadata
-        for step in path:
-            place = place.setdefault(step, {})
-            if not isinstance(place, dict):
-                raise click.BadParameter(f"{name!r}: {step!r} has a value of its own already")
-        place[last] = _value(text)
-    return metadata
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def visible(record: Mapping[str, Any], hidden: Iterable[str]) -> dict[str, Any]:
-    """Return a record without the fields that are never printed."""
-    return {name: value for name, value in record.items() if name not in hidden}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 import click
 
+from webcall.cli.arguments import Moment
 from webcall.cli.common import (
     Group,
     backend_option,
@@ -14,40 +15,34 @@ from webcall.cli.common import (
     echo_json,
     echo_table,
     json_option,
+    note,
+    note_unlistable,
     services,
-    visible,
     yes_option,
 )
 from webcall.core import keys as core
-from webcall.interfaces import ManagesKeys
+from webcall.errors import WebCallError
+from webcall.interfaces import ListsKeys, ManagesKeys
 
 SETTING = "auth.validators"
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_HIDDEN = ("_id", "api_key", "api_key_hash")
+
+# What `keys list --json` prints: these and no more, since an old record may hold a key in any field.
+_SHOWN = (
+    "user_email",
+    "user_name",
+    "org_name",
+    "created_at",
+    "expires_at",
+    "is_active",
+    "allowed_assistants",
+    "allowed_origins",
+    "allowed_metadata",
+    "rate_limit",
+    "max_concurrent_calls",
+    "native",
+)
 
 keys = Group("keys", help="Create, list and revoke API keys.")
-
-
-class Moment(click.ParamType[datetime]):
-    """A time from now such as 90d, or a date."""
-
-    name = "TIME"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the moment, in UTC."""
-        match = re.fullmatch(r"(\d{1,6})([mhdw])", value)
-        try:
-            if match:
-                return datetime.now(UTC).replace(microsecond=0) + timedelta(
-                    **{_UNITS[match[2]]: int(match[1])}
-                )
-            moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail("not a time such as 90d, 12h, 30m, 2w, 2030-01-31 or 2030-01-31T12:00:00Z", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if moment <= datetime.now(UTC):
-            self.fail("is in the past", param, ctx)
-        return moment
 
 
 @keys.command()
@@ -71,7 +66,7 @@ def create(
     validators = services().validators()
     chosen = choose(validators, ManagesKeys, backend, SETTING)
     api_key = core.create_key(
-        dict(validators)[chosen],  # type: ignore[arg-type]  # choose saw that it is a ManagesKeys
+        core.manager_of(validators, chosen),
         owner=owner,
         name=name,
         org=org,
@@ -82,40 +77,33 @@ def create(
 
 
 def _show_once(api_key: str, backend: str) -> None:
+    # Alone on stdout, so that a script can take it from there.
     click.echo(api_key)
-    click.echo(
-        f"Stored as a hash by the backend '{backend}'. The key is shown this once: keep it now.", err=True
-    )
+    note(f"Stored as a hash by the backend '{backend}'. The key is shown this once: keep it now.")
 
 
 @keys.command("list")
 @json_option
 def list_(as_json: bool) -> None:
     """List the keys: id, owner, created, state; never the keys."""
-    entries = list(core.list_keys(services().validators()))
+    validators = services().validators()
+    rows = [_row(entry) for entry in core.list_keys(validators)]
+    note_unlistable(validators, ListsKeys)
     if as_json:
-        echo_json(
-            [
-                {"id": entry.id, "state": entry.state, "backend": entry.backend}
-                | visible(entry.record, _HIDDEN)
-                for entry in entries
-            ]
-        )
+        echo_json(rows)
         return
-    rows = (
-        (
-            entry.id,
-            entry.record.get("user_email"),
-            entry.record.get("user_name"),
-            entry.record.get("created_at"),
-            entry.record.get("expires_at"),
-            entry.state,
-            ", ".join(entry.record.get("allowed_assistants") or ()),
-            entry.backend,
-        )
-        for entry in entries
-    )
-    echo_table(("id", "owner", "name", "created", "expires", "state", "assistants", "backend"), rows)
+    fields = ("id", "user_email", "user_name", "created_at", "expires_at", "state", "allowed_assistants")
+    headings = ("id", "owner", "name", "created", "expires", "state", "assistants", "backend")
+    echo_table(headings, ([_cell(row.get(name)) for name in (*fields, "backend")] for row in rows))
+
+
+def _row(entry: core.KeyEntry) -> dict[str, Any]:
+    shown = {name: entry.record[name] for name in _SHOWN if name in entry.record}
+    return {"id": entry.id, "state": entry.state, "backend": entry.backend} | shown
+
+
+def _cell(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 @keys.command()
@@ -124,11 +112,14 @@ def list_(as_json: bool) -> None:
 def revoke(key_id: str, yes: bool) -> None:
     """Make a key unusable, for good."""
     validators = services().validators()
-    entry = core.find_key(validators, key_id)
+    entries = core.find_key(validators, key_id)
+    for entry in entries:
+        core.manager_of(validators, entry.backend)  # before asking for what cannot be done
     if not yes:
-        click.confirm(f"Revoke the key {entry.id} of {entry.record.get('user_email')}?", abort=True)
-    core.revoke_key(validators, entry)
-    click.echo(f"revoked {entry.id}")
+        owner = entries[0].record.get("user_email")
+        click.confirm(f"Revoke the key {entries[0].id} of {owner}?", abort=True, err=True)
+    core.revoke_key(validators, entries)
+    click.echo(f"revoked {entries[0].id}")
 
 
 @keys.command()
@@ -137,17 +128,22 @@ def revoke(key_id: str, yes: bool) -> None:
 def rotate(key_id: str, yes: bool) -> None:
     """Replace a key by a new one with the same owner and limits; the old one stops at once."""
     validators = services().validators()
-    entry = core.find_key(validators, key_id)
+    entries = core.find_key(validators, key_id)
+    for entry in entries:
+        core.manager_of(validators, entry.backend)
     if not yes:
-        click.confirm(f"Replace the key {entry.id}? The old one stops at once.", abort=True)
-    _show_once(core.rotate_key(validators, entry), entry.backend)
+        click.confirm(f"Replace the key {entries[0].id}? The old one stops at once.", abort=True, err=True)
+    _show_once(core.rotate_key(validators, entries), entries[0].backend)
 
 
 @keys.command("hash-plain")
 def hash_plain() -> None:
     """Turn the plain keys of an existing deployment into hashes; they go on working."""
-    done = core.hash_plain_keys(services().validators())
-    if not done:
-        choose(services().validators(), ManagesKeys, None, SETTING)
-    for backend, count in done.items():
-        click.echo(f"{backend}: {count} plain keys hashed")
+    validators = services().validators()
+    choose(validators, ManagesKeys, None, SETTING)
+    faults = []
+    for backend, done in core.hash_plain_keys(validators).items():
+        click.echo(f"{backend}: {done.count} plain keys hashed")
+        faults += [f"{backend}: {fault}" for fault in done.faults]
+    if faults:
+        raise WebCallError("some keys are still plain: " + "; ".join(faults))

@@ -24,25 +24,28 @@ def plugins(as_json: bool) -> None:
 
 
 def plugin_rows() -> list[dict[str, str]]:
-    """Return a row for each backend of each loaded plugin."""
+    """Return a row for each backend of each loaded plugin, and one for a plugin that offers none."""
     setup = services().setup
+    backends = setup.plugins.backends
     used = {
         "api keys": {chosen.backend.name for chosen in setup.validators},
         "assistants": {chosen.backend.name for chosen in setup.stores},
     }
     offered = {"api keys": setup.plugins.validators, "assistants": setup.plugins.stores}
+    plugins_and_backends = [(plugin, name) for name, plugin in setup.plugins.offered_by.items()]
+    idle = [name for name in setup.config.plugins if name not in setup.plugins.offered_by.values()]
     return [
         {
             "plugin": plugin,
             "version": _version(setup.plugins.manager.get_plugin(plugin)),
             "backend": name,
-            "description": setup.plugins.backends[name].description,
+            "description": backends[name].description if name in backends else "-",
         }
         | {
             kind: "in use" if name in used[kind] else "offered" if name in offered[kind] else "-"
             for kind in offered
         }
-        for name, plugin in setup.plugins.offered_by.items()
+        for plugin, name in [*plugins_and_backends, *((plugin, "-") for plugin in idle)]
     ]
 
 

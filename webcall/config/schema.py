@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import Schema, fields, post_load, pre_load, validate
+
+from webcall.config.fields import Backends, Names, Whole, address, bind, optional_address, secret, unspaced
 
 
 def _with_scheme(plain: str, address: str) -> str:
@@ -21,7 +22,7 @@ class LiveKitConfig:
 
     url: str
     public_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     api_secret: str = field(repr=False)
     agent_name: str
     timeout_s: float
@@ -92,66 +93,25 @@ class Config:
     log: LogConfig
 
 
-class Names(fields.List[str]):
-    """A list of names; one comma-separated string is a list too."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(fields.String(), **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, str):
-            value = [name for part in value.split(",") if (name := part.strip())]
-        return tuple(super()._deserialize(value, attr, data, **kwargs))
-
-
-class Whole(fields.Integer):
-    """A whole number, or text that is one: marshmallow would cut 1.5 off, or take no text at all."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, float) or (isinstance(value, str) and not value.strip().isdecimal()):
-            raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
 class Section(Schema):
-    """Base of the schemas of one section each; `MAKES` is the dataclass that it loads."""
+    """Base of the schemas of one section each; `MAKES` is the dataclass that it loads.
+
+    A section that is null counts as empty: in YAML, that is one whose lines are all commented out.
+    """
 
     MAKES: type[Any]
 
     @pre_load
-    def _empty_section(self, data: Any, **_: Any) -> Any:
-        # In YAML a section whose lines are all commented out is null.
-        return {} if data is None else data
+    def _null_sections(self, data: Any, **_: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        sections = [name for name, kind in self.fields.items() if isinstance(kind, fields.Nested | Backends)]
+        # A section that is not there has required settings and defaults in it all the same.
+        return {**data, **{name: {} for name in sections if data.get(name) is None}}
 
     @post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Any:
         return self.MAKES(**data)
-
-
-def _address(value: str) -> None:
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in ("ws", "wss", "http", "https") and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ValidationError("not an address such as wss://livekit.example.com or http://127.0.0.1:7880")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValidationError("only scheme, host, port and path belong in this address")
-
-
-def _optional_address(value: str) -> None:
-    if value:
-        _address(value)
-
-
-def _secret(value: str) -> None:
-    if len(value.encode()) < 32:
-        raise ValidationError(
-            "shorter than 32 bytes, too short to sign tokens with: take at least 32 random bytes, "
-            "for example from `openssl rand -base64 32`, here and in LiveKit's own configuration"
-        )
 
 
 def _seconds(default: float, low: float, high: float, means: str) -> fields.Float:
@@ -174,9 +134,6 @@ def _text(means: str, **kwargs: Any) -> fields.String:
     return fields.String(metadata={"description": means}, **kwargs)
 
 
-_FILLED = validate.Length(min=1, error="empty")
-
-
 class LiveKitSection(Section):
     """`livekit:`"""
 
@@ -185,17 +142,17 @@ class LiveKitSection(Section):
     url = _text(
         "LiveKit's address as the service calls it; ws(s) and http(s) alike",
         load_default="ws://127.0.0.1:7880",
-        validate=_address,
+        validate=address,
     )
     public_url = _text(
-        "what browsers connect to; empty: the same as url", load_default="", validate=_optional_address
+        "what browsers connect to; empty: the same as url", load_default="", validate=optional_address
     )
-    api_key = _text("LiveKit's API key", required=True, validate=_FILLED)
-    api_secret = _text("LiveKit's API secret, at least 32 bytes", required=True, validate=_secret)
+    api_key = _text("LiveKit's API key", required=True, validate=unspaced)
+    api_secret = _text("LiveKit's API secret, at least 32 bytes", required=True, validate=secret)
     agent_name = _text(
         "the worker that runs assistants; an assistant's own `agent_name` wins",
         load_default="api-agent",
-        validate=_FILLED,
+        validate=unspaced,
     )
     timeout_s = _seconds(5, 0.1, 60, "for one whole exchange with LiveKit, the retry included")
 
@@ -241,7 +198,7 @@ class HttpSection(Section):
 
     MAKES = HttpConfig
 
-    bind = _text("address and port that gunicorn listens on", load_default="127.0.0.1:8000", validate=_FILLED)
+    bind = _text("address and port that gunicorn listens on", load_default="127.0.0.1:8000", validate=bind)
     workers = _whole(1, 1, 64, "gunicorn's worker processes")
     threads = _whole(
         256, 4, 1024, "request threads a worker; calls in flight are held below it, so that /health answers"
@@ -273,27 +230,15 @@ class ConfigSchema(Section):
 
     MAKES = Config
 
-    livekit = fields.Nested(LiveKitSection, required=True)
-    call = fields.Nested(CallSection, load_default=lambda: CallSection().load({}))
+    livekit = fields.Nested(LiveKitSection)
+    call = fields.Nested(CallSection)
     plugins = Names(
         load_default=("plugins.env", "plugins.file", "plugins.mongo"),
         validate=validate.Length(min=1, error="names no plugin"),
         metadata={"description": "modules, or names of entry points in the group `webcall.plugins`"},
     )
-    auth = fields.Nested(AuthSection, load_default=lambda: AuthSection().load({}))
-    assistants = fields.Nested(AssistantsSection, load_default=lambda: AssistantsSection().load({}))
-    backends = fields.Dict(
-        keys=fields.String(),
-        values=fields.Dict(keys=fields.String(), allow_none=True),
-        load_default=dict,
-        metadata={"description": "settings by backend name"},
-    )
-    http = fields.Nested(HttpSection, load_default=lambda: HttpSection().load({}))
-    log = fields.Nested(LogSection, load_default=lambda: LogSection().load({}))
-
-
-# Settings that a later version serves. Refused, since taking them without effect would promise
-# limits or doors that are not there.
-NOT_YET = frozenset(
-    {"limits", "http.trusted_proxies", "http.cors_origins", "http.metrics_token", "http.playground"}
-)
+    auth = fields.Nested(AuthSection)
+    assistants = fields.Nested(AssistantsSection)
+    backends = Backends(metadata={"description": "settings by backend name"})
+    http = fields.Nested(HttpSection)
+    log = fields.Nested(LogSection)

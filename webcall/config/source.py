@@ -2,125 +2,133 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import ValidationError
 
-from webcall.config.interpolation import interpolate
-from webcall.config.schema import NOT_YET, Config, ConfigSchema
+from webcall.config import interpolation
+from webcall.config.faults import Fault, flatten, shown
+from webcall.config.parsing import parse
+from webcall.config.schema import Config, ConfigSchema
 from webcall.errors import ConfigError
 
-UNKNOWN = "Unknown field."
+# Far above any real file: what passes is walked, and quoted in faults, without further care.
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 20
+MAX_VALUES = 20_000
 
 
+@dataclass(frozen=True)
 class Reading:
-    """What was read: the settings that are usable, and the faults by their setting's path."""
+    """What was read: the settings if they are all good, the faults, and the names that are usable anyway."""
 
-    def __init__(self, source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, str]) -> None:
-        """Read `source`: a mapping as YAML gives it, a path, or None to look where CONFIG says.
-
-        Raises `ConfigError` if there is no such file or it is not YAML; everything else is in `faults`.
-        """
-        if isinstance(source, Mapping):
-            tree: Any = source
-        else:
-            tree = _parse(Path(source) if source is not None else _find(environ))
-        self._tree, self.unresolved = interpolate(tree, environ)
-        self.faults: dict[str, str] = {}
-        self.config: Config | None = None
-        self.values = self._load()
-
-    def _load(self) -> dict[str, Any]:
-        # Settings without a section of their own in the file still have required ones in them.
-        tree = self._tree | {"livekit": self._tree.get("livekit") or {}}
-        try:
-            config: Config = ConfigSchema().load(tree)
-        except ValidationError as error:
-            self.faults = dict(flatten(error.messages_dict, ConfigSchema()))
-            return error.valid_data if isinstance(error.valid_data, dict) else {}
-        self.config = config
-        return {"plugins": config.plugins, "backends": config.backends} | {
-            "auth": config.auth,
-            "assistants": config.assistants,
-        }
+    config: Config | None
+    faults: tuple[Fault, ...]
+    unresolved: Mapping[interpolation.Path, str]
+    """References to the environment that have no value, used or not."""
+    plugins: tuple[str, ...]
+    validators: tuple[str, ...]
+    stores: tuple[str, ...]
+    backends: Mapping[str, Mapping[str, Any]]
 
 
-def flatten(messages: Mapping[Any, Any], schema: Schema | None, path: str = "") -> Iterable[tuple[str, str]]:
-    """Yield (path, fault) for marshmallow's nested messages; unknown names get their nearest neighbour."""
-    known = schema.fields if schema is not None else {}
-    for name, told in messages.items():
-        where = path if name == "_schema" else f"{path}.{name}" if path else str(name)
-        if isinstance(told, Mapping):
-            inner = known.get(name)
-            yield from flatten(told, inner.schema if isinstance(inner, fields.Nested) else None, where)
-        elif UNKNOWN in told:
-            yield where, _unknown(where, str(name), list(known))
-        else:
-            yield where, "; ".join("missing" if "required" in str(text) else str(text) for text in told)
+def read(source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, str]) -> Reading:
+    """Read `source`: a mapping as YAML gives it, a path, or None to look for config.yaml.
+
+    Raises `ConfigError` if there is no such file, if it is not YAML, or if it is beyond all bounds;
+    every other fault is in the result.
+    """
+    if isinstance(source, Mapping):
+        tree: Any = source
+    else:
+        path = Path(source) if source is not None else find(environ)
+        tree = parse(_text(path), str(path))
+    _check_bounds(tree)
+    tree, unresolved = interpolation.interpolate(tree, environ)
+    schema = ConfigSchema()
+    try:
+        config: Config = schema.load(tree)
+    except ValidationError as error:
+        good: Any = error.valid_data if isinstance(error.valid_data, dict) else {}
+        faults = tuple(flatten(error.messages_dict, schema))
+        return Reading(
+            config=None,
+            faults=faults,
+            unresolved=unresolved,
+            plugins=tuple(good.get("plugins") or ()),
+            validators=_names(good.get("auth"), "validators"),
+            stores=_names(good.get("assistants"), "stores"),
+            backends=good.get("backends") or {},
+        )
+    return Reading(
+        config=config,
+        faults=(),
+        unresolved=unresolved,
+        plugins=config.plugins,
+        validators=config.auth.validators,
+        stores=config.assistants.stores,
+        backends=config.backends,
+    )
 
 
-def _unknown(path: str, name: str, known: list[str]) -> str:
-    if path in NOT_YET:
-        return "comes with a later version and would have no effect: remove it"
-    return "unknown setting" + nearest(name, known)
+def _names(section: Any, setting: str) -> tuple[str, ...]:
+    # A section with a fault in it comes as a dict of what is good in it.
+    found = section.get(setting) if isinstance(section, dict) else getattr(section, setting, None)
+    return tuple(found or ())
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'? (there are: …)` for an error about a name that does not exist."""
-    there = sorted(known)
-    if not there:
-        return " (there are none)"
-    [best] = difflib.get_close_matches(name, there, n=1, cutoff=0.0) or there[:1]
-    return f"; did you mean '{best}'? (there are: {', '.join(there)})"
+def find(environ: Mapping[str, str]) -> Path:
+    """Return where the settings are: `$WEBCALL_CONFIG`, the working directory, beside wsgi.py.
 
-
-def _find(environ: Mapping[str, str]) -> Path:
+    Raises `ConfigError` if they are nowhere.
+    """
     named = environ.get("WEBCALL_CONFIG")
     if named:
         return Path(named)
-    places = [Path.cwd() / "config.yaml", Path(__file__).parents[2] / "config.yaml"]
-    for place in places:
-        if place.is_file():
+    for place in (Path("config.yaml"), Path(__file__).parents[2] / "config.yaml"):
+        # A broken link or a folder of that name is told of, not passed over for another file.
+        if os.path.lexists(place):
             return place
     raise ConfigError(
         ["config.yaml: not found in the working directory or beside wsgi.py; WEBCALL_CONFIG can name another"]
     )
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
     try:
-        tree = yaml.load(path.read_text("utf-8"), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise ConfigError([f"{shown(path)}: cannot be read: {error.strerror}"]) from None
+    except ValueError:
+        raise ConfigError([f"{shown(path)}: not a path"]) from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError([f"{shown(path)}: larger than {MAX_BYTES // 1024} KiB: not a file of settings"])
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: not UTF-8"]) from None
-    except yaml.MarkedYAMLError as error:
-        # Only the place and the kind: the text around it may be a secret.
-        mark = error.problem_mark
-        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError([f"{path}: not YAML: {error.problem}{at}"]) from None
-    except yaml.YAMLError:
-        raise ConfigError([f"{path}: not YAML"]) from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError([f"{path}: not a mapping of settings"])
-    return tree
+        raise ConfigError([f"{shown(path)}: not UTF-8"]) from None
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a setting written twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for name, _ in node.value:
-            if name.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the setting '{name.value}' stands twice", problem_mark=name.start_mark
-                )
-            seen.add(name.value)
-        return super().construct_mapping(node, deep)
+def _check_bounds(tree: Any) -> None:
+    """Refuse what could not be walked: YAML's aliases make endless trees, and huge ones, of a few bytes."""
+    left: list[tuple[Any, int]] = [(tree, 1)]
+    values = 0
+    while left:
+        value, depth = left.pop()
+        values += 1
+        if depth > MAX_DEPTH:
+            raise ConfigError(
+                [f"config: settings nested deeper than {MAX_DEPTH} levels, or a YAML alias in itself"]
+            )
+        if values > MAX_VALUES:
+            raise ConfigError(
+                [f"config: more than {MAX_VALUES} values, those of YAML aliases counted each time"]
+            )
+        items = value.values() if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping | list | tuple):
+            left.extend((item, depth + 1) for item in items)

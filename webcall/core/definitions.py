@@ -9,7 +9,7 @@ from typing import Any
 from webcall.core.dispatch import FILLED_FIELDS, dispatch_metadata, filled_definition
 from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
 from webcall.core.placeholders import check_template
-from webcall.errors import InvalidMetadata, RecordError, TemplateError, WebCallError
+from webcall.errors import BackendError, InvalidMetadata, RecordError, TemplateError, WebCallError
 from webcall.interfaces import Assistant, ListsAssistants, ManagesAssistants, Record
 from webcall.records import assistant_from_record
 
@@ -116,15 +116,25 @@ def put_definitions(stores: Stores, backend: str, records: Sequence[Record]) -> 
     """
     manager = manager_of(stores, backend)
     faults = [fault for report in check_definitions(records) for fault in report.faults]
-    for record in () if faults else records:
-        there = manager.find_assistant(record["assistant_id"])
-        if there is not None and there.get(_OWNER) != record[_OWNER]:
-            faults.append(f"{record['assistant_id']}: another owner has this id: choose another one")
+    if not faults:
+        faults += [
+            f"{taken}: another owner has this id: choose another one" for taken in _taken(manager, records)
+        ]
     if faults:
         raise WebCallError("; ".join(faults))
     for record in records:
         manager.put_assistant(record)
         yield record["assistant_id"]
+
+
+def _taken(manager: ManagesAssistants, records: Sequence[Record]) -> Iterator[str]:
+    for record in records:
+        try:
+            there = manager.find_assistant(record["assistant_id"])
+        except BackendError:
+            return  # A file that is not there yet cannot be read, and storing makes it.
+        if there is not None and there.get(_OWNER) != record[_OWNER]:
+            yield record["assistant_id"]
 
 
 def list_definitions(stores: Stores) -> Iterator[tuple[str, Record]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from webcall.core.placeholders import fill
-from webcall.errors import RecordError
+from webcall.errors import RecordError, TemplateError
 from webcall.interfaces import Assistant
 from webcall.records import as_json_value
 
@@ -29,10 +29,15 @@ def filled_definition(
     definition: dict[str, Any] = as_json_value(assistant.record)
     texts = (assistant.prompt, assistant.start_instruction)
     for name, text in zip(FILLED_FIELDS, texts, strict=True):
-        if text:
+        if not text:
+            continue
+        try:
             definition[name] = fill(
                 text, metadata=metadata, defaults=assistant.placeholder_defaults, text_only=text_only
             )
+        except TemplateError as error:
+            error.field = name
+            raise
     return definition
 
 

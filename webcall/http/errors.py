@@ -60,6 +60,9 @@ def failed(error: Exception) -> Response:
         log.error("livekit failed", kind=error.kind, error=str(error), **describe(error))
     elif isinstance(error, errors.BackendError):
         log.error("backend failed", error=str(error), **describe(error))
+    elif isinstance(error, errors.TemplateError):
+        # Its message quotes the prompt's tags.
+        log.error("template cannot be used", field=error.field, mend="`flask webcall check` shows where")
     elif isinstance(error, errors.WebCallError):
         log.error("call failed", error=str(error))
     else:

@@ -27,8 +27,8 @@ def request_id() -> str:
 
 
 def note(**fields: str | None) -> None:
-    """Add fields to the request's log line: owner, assistant, room. Never what a caller sent beside."""
-    g.setdefault("log_fields", {}).update(fields)
+    """Add fields to the request's log lines: owner, assistant, room. Never what a caller sent beside."""
+    structlog.contextvars.bind_contextvars(**fields)
 
 
 def _begin() -> None:
@@ -55,7 +55,6 @@ def _finish(response: Response) -> Response:
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
         ms=round((time.perf_counter() - started) * 1000, 2) if started else None,
-        **g.get("log_fields", {}),
     )
     structlog.contextvars.clear_contextvars()
     return response

@@ -1,0 +1,130 @@
+"""`flask webcall check` names what is wrong with the backends and what they hold, and the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from tests.cli.conftest import NO_LIVEKIT, loaded, run_on
+from tests.support.deployment import (
+    KEY,
+    OWNER,
+    STRANGER,
+    MakeApp,
+    store_records,
+)
+from tests.support.mongo import MongoServer
+from tests.support.programs import free_port
+
+PASSWORD = "canary-of-the-database-password"
+
+
+def test_mongo_is_down(make_app: MakeApp) -> None:
+    """A MongoDB that does not answer is named by its address, without the URI's password."""
+    uri = f"mongodb://service:{PASSWORD}@127.0.0.1:{free_port()}/"
+    environment = NO_LIVEKIT | {"WEBCALL_VALIDATORS": "mongo", "WEBCALL_STORES": "mongo"}
+    app = make_app(environment, backends={"mongo": {"uri": uri, "timeout_s": 0.2}})
+    run = run_on(app, PASSWORD)
+    findings = [one for one in loaded(run("check", "--json", status=1)) if "mongo" in one["part"]]
+    assert [one["status"] for one in findings] == ["failed", "failed"]
+    for finding in findings:
+        assert "does not answer: MongoDB at 127.0.0.1:" in finding["message"]
+        assert "backends.mongo" in finding["mend"]
+    # The other commands say it in one line, too.
+    for command in (("keys", "list"), ("assistants", "list"), ("keys", "create", "--owner", OWNER)):
+        result = run(*command, status=1)
+        assert result.stderr.startswith("Error: MongoDB at 127.0.0.1:")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_misspelt_database(make_app: MakeApp, mongo_server: MongoServer, mongo_database: str) -> None:
+    """A database without the collections is empty: which one is asked is named, and the settings."""
+    environment = {"MONGODB_URI": mongo_server.uri, "MONGODB_DATABASE": mongo_database}
+    environment |= {"WEBCALL_VALIDATORS": "mongo", "WEBCALL_STORES": "mongo"}
+    run = run_on(make_app(NO_LIVEKIT | environment))
+    findings = {one["part"]: one for one in loaded(run("check", "--json", status=1))}
+    for part, collection in (
+        ("auth.validators: mongo", "api_keys"),
+        ("assistants.stores: mongo", "assistants"),
+    ):
+        assert findings[part]["status"] == "warning"
+        assert collection in findings[part]["message"]
+        assert mongo_database in findings[part]["message"]
+        assert "backends.mongo" in findings[part]["mend"]
+    for part in ("API keys", "assistants"):
+        assert findings[part]["status"] == "warning"
+        assert findings[part]["message"] == f"there are none: 0 in mongo (database {mongo_database})"
+        assert "flask webcall" in findings[part]["mend"]
+
+
+def findings_of(app: Flask, *arguments: str) -> list[tuple[str, str, str]]:
+    """Return (part, status, message) of all findings but LiveKit's, which is not there."""
+    found = loaded(run_on(app)("check", *arguments, "--json", status=1))
+    return [(one["part"], one["status"], one["message"]) for one in found if one["part"] != "livekit"]
+
+
+def test_an_assistant_that_no_store_has(stored_app: Flask, backend: str) -> None:
+    """With --assistant, an id that is nowhere is a failure that names where was looked."""
+    [told] = [one for one in findings_of(stored_app, "--assistant", "nobody") if "nobody" in one[0]]
+    assert told[1] == "failed"
+    assert told[2].startswith(f"no store has it; asked: {backend} (")
+
+
+@pytest.mark.parametrize(
+    ("assistant_id", "expected"),
+    [
+        ("helper", [("ok", f"active, its owner is {OWNER}")]),
+        ("resting", [("failed", "inactive")]),
+        ("broken", [("failed", "cannot be used: assistant_prompt")]),
+        ("foreign", [("ok", f"its owner is {STRANGER}"), ("warning", "no active API key may call it")]),
+    ],
+)
+def test_one_assistant(stored_app: Flask, assistant_id: str, expected: list[tuple[str, str]]) -> None:
+    """With --assistant, what stands between a caller and the assistant is named."""
+    found = findings_of(stored_app, "--assistant", assistant_id)
+    told = [(status, message) for part, status, message in found if part == f"assistant {assistant_id}"]
+    assert len(told) == len(expected)
+    for (status, message), (status_due, text) in zip(told, expected, strict=True):
+        assert status == status_due
+        assert text in message
+
+
+def test_an_assistant_in_the_second_store_is_no_fault(
+    make_app: MakeApp, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """An assistant that only the second store has is there."""
+    environment = store_records("file", tmp_path, request) | {"WEBCALL_STORES": "env,file"}
+    found = findings_of(make_app(NO_LIVEKIT | environment), "--assistant", "helper")
+    assert [status for part, status, _ in found if part == "assistant helper"] == ["ok"]
+
+
+def test_what_is_stored_is_looked_at(stored_app: Flask, backend: str) -> None:
+    """Plain keys, faulty definitions, and keys that fit no assistant are found."""
+    run = run_on(stored_app)
+    lost = run("keys", "create", "--owner", "nobody@example.com").stdout[:12]
+    absent = run("keys", "create", "--owner", OWNER, "--assistant", "gone").stdout[:12]
+    found = findings_of(stored_app)
+    warnings = [message for _, status, message in found if status == "warning"]
+    failures = [message for _, status, message in found if status == "failed"]
+    assert "1 stored in plain text" in warnings
+    assert f"{absent}: lists assistants that no store has: gone" in warnings
+    assert any(message.startswith(f"{lost}: its owner nobody@example.com") for message in warnings)
+    assert [message.split(":")[0] for message in failures] == [f"broken in {backend}"]
+    # A revoked key is nobody's concern.
+    run("keys", "revoke", lost, "--yes")
+    assert not [message for _, _, message in findings_of(stored_app) if lost in message]
+
+
+def test_keys_that_this_version_refuses(
+    make_app: MakeApp, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A key with origins is refused by the service, and check says why."""
+    environment = NO_LIVEKIT | store_records("file", tmp_path, request)
+    keys = Path(environment["WEBCALL_API_KEYS_FILE"])
+    keys.write_text(
+        keys.read_text().replace('"user_name": "Ada"', '"allowed_origins": ["https://a.example"]')
+    )
+    app = make_app(environment)
+    assert ("API keys", "warning", f"{KEY[:12]} in file: unsupported record") in findings_of(app)

@@ -1,0 +1,207 @@
+"""`flask webcall keys …`, over each backend that can be written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.cli.conftest import Run, loaded, run_on, table
+from tests.support.deployment import (
+    KEY,
+    LISTED_KEY,
+    OWNER,
+    PLAIN_KEY,
+    REVOKED_KEY,
+    MakeApp,
+)
+from webcall.core.keys import list_keys
+from webcall.records import hash_api_key
+
+Works = Callable[[str], bool]
+
+
+def entries(app: Flask) -> dict[str, Any]:
+    """Return the stored keys by hash."""
+    return {entry.hash: entry for entry in list_keys(app.extensions["webcall"].validators())}
+
+
+def test_a_created_key_works_at_once_until_it_is_revoked(run: Run, works: Works, stored_app: Flask) -> None:
+    """The key stands alone on stdout, works at once, is stored as a hash, and stops when revoked."""
+    options = ("--name", "Ada L.", "--org", "Engines", "--assistant", "helper", "--assistant", "other")
+    result = run("keys", "create", "--owner", OWNER, *options, "--expires", "90d")
+    key = result.stdout.removesuffix("\n")
+    assert key.startswith("lvk_")
+    assert len(key) == 47
+    assert "shown this once" in result.stderr
+    assert key not in result.stderr
+    assert works(key)
+
+    entry = entries(stored_app)[hash_api_key(key)]
+    assert key not in repr(entry)
+    assert {
+        "user_name": "Ada L.",
+        "org_name": "Engines",
+        "allowed_assistants": ["helper", "other"],
+    }.items() <= (entry.record.items())
+    [row] = [row for row in loaded(run("keys", "list", "--json")) if row["id"] == key[:12]]
+    assert row["state"] == "active"
+    left = datetime.fromisoformat(row["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=89, hours=23) < left <= timedelta(days=90)
+
+    run("keys", "revoke", key[:12], "--yes")
+    assert not works(key)
+    assert works(KEY)
+
+
+def test_a_key_stops_when_it_expires(run: Run, works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key made with --expires is refused from that moment on."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(minutes=31)
+
+    key = run("keys", "create", "--owner", OWNER, "--expires", "30m").stdout.strip()
+    assert works(key)
+    monkeypatch.setattr("webcall.records.datetime", Later)
+    assert not works(key)
+
+
+def test_rotation_replaces_a_key(run: Run, works: Works, stored_app: Flask) -> None:
+    """The new key has the old one's owner and limits and works at once; the old one stops."""
+    old = run("keys", "create", "--owner", OWNER, "--assistant", "other", "--expires", "2w").stdout.strip()
+    result = run("keys", "rotate", old[:12], "--yes")
+    new = result.stdout.strip()
+    assert new.startswith("lvk_")
+    assert old not in result.output
+    assert works(new)
+    assert not works(old)
+    stored = entries(stored_app)
+    before, after = (dict(stored[hash_api_key(key)].record) for key in (old, new))
+    for name in ("user_email", "allowed_assistants", "expires_at"):
+        assert before[name] == after[name]
+    # A key that has stopped is not brought back under another name.
+    assert "is revoked" in run("keys", "rotate", old[:12], "--yes", status=1).stderr
+
+
+@pytest.mark.parametrize("command", ["revoke", "rotate"])
+@pytest.mark.parametrize("answer", ["n\n", ""])
+def test_a_no_changes_nothing(run: Run, works: Works, stored_app: Flask, command: str, answer: str) -> None:
+    """Without a yes, or without anybody to ask, the key stays and nothing is printed on stdout."""
+    before = entries(stored_app)
+    result = run("keys", command, KEY[:12], answer=answer, status=1)
+    assert result.stdout == ""
+    assert entries(stored_app) == before
+    assert works(KEY)
+
+
+def test_a_yes_revokes(run: Run, works: Works) -> None:
+    """The question names the key's id and owner, and a yes is enough."""
+    result = run("keys", "revoke", KEY[:12], answer="y\n")
+    assert f"Revoke the key {KEY[:12]} of {OWNER}?" in result.stderr
+    assert not works(KEY)
+
+
+def test_the_list_shows_ids_and_states(run: Run, backend: str) -> None:
+    """Every key is listed with its state, an old plain one too; no key and no hash is printed."""
+    rows = loaded(run("keys", "list", "--json"))
+    states = {row["id"]: row["state"] for row in rows}
+    assert states[KEY[:12]] == "active"
+    assert states[PLAIN_KEY[:12]] == "active"
+    assert states[hash_api_key(REVOKED_KEY)[:12]] == "revoked"
+    assert sorted(states.values()) == ["active", "active", "active", "expired", "revoked"]
+    assert {row["backend"] for row in rows} == {backend}
+    assert not [row for row in rows if {"api_key", "api_key_hash", "_id"} & row.keys()]
+    cells = table(run("keys", "list"))
+    assert len(cells) == 5
+    assert [KEY[:12], OWNER, "Ada", "-", "-", "active", "-", backend] in cells
+
+
+def test_a_key_is_found_by_its_hash(run: Run, works: Works) -> None:
+    """A key without a stored prefix goes by its hash, of which eight digits are enough."""
+    assert works(LISTED_KEY)
+    run("keys", "revoke", hash_api_key(LISTED_KEY)[:8], "--yes")
+    assert not works(LISTED_KEY)
+
+
+@pytest.mark.parametrize("given", [KEY, PLAIN_KEY, "lvk_" + "u" * 43])
+def test_a_whole_key_is_refused(run: Run, works: Works, given: str) -> None:
+    """A key in place of an id is refused, and not printed."""
+    result = run("keys", "revoke", given, "--yes", status=1)
+    assert "keys do not belong in a command" in result.stderr
+    assert given not in result.output
+    assert works(KEY)
+    assert works(PLAIN_KEY)
+
+
+def test_an_unknown_id_is_said_to_be_so(run: Run) -> None:
+    """An id that no key has is one line with status 1, and the id is not repeated."""
+    result = run("keys", "revoke", "no-such-secret", "--yes", status=1)
+    assert result.stderr == "Error: no key has this id; `flask webcall keys list` shows them\n"
+
+
+def test_plain_keys_become_hashes_and_go_on_working(
+    run: Run, works: Works, backend: str, stored_app: Flask
+) -> None:
+    """hash-plain removes the plain key, keeps it working, and has nothing to do the second time."""
+    assert works(PLAIN_KEY)
+    assert run("keys", "hash-plain").stdout == f"{backend}: 1 plain keys hashed\n"
+    assert works(PLAIN_KEY)
+    stored = entries(stored_app)
+    assert not [entry for entry in stored.values() if "api_key" in entry.record]
+    assert stored[hash_api_key(PLAIN_KEY)].record["api_key_prefix"] == PLAIN_KEY[:12]
+    assert run("keys", "hash-plain").stdout == f"{backend}: 0 plain keys hashed\n"
+    assert entries(stored_app) == stored
+    run("keys", "revoke", PLAIN_KEY[:12], "--yes")
+    assert not works(PLAIN_KEY)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--owner", " "), "the owner is empty"),
+        (("--owner", OWNER, "--assistant", " helper"), "white space"),
+        (
+            ("--owner", OWNER, "--backend", "fil"),
+            "the backend 'fil' is not in auth.validators; {backend} can be",
+        ),
+        (("--owner", OWNER, "--expires", "0d"), "not a time to come"),
+        (("--owner", OWNER, "--expires", "2020-01-01"), "not a time to come"),
+        (("--owner", OWNER, "--expires", "soon"), "not a time such as 90d"),
+        (("--owner", OWNER, "--expires", "999999w"), "not a time such as 90d"),
+    ],
+)
+def test_a_key_that_could_never_work_is_not_made(
+    run: Run, stored_app: Flask, backend: str, options: tuple[str, ...], told: str
+) -> None:
+    """Bad options are refused with the mend, and nothing is stored."""
+    before = entries(stored_app)
+    result = run("keys", "create", *options, status=2 if "--expires" in options else 1)
+    assert told.format(backend=backend) in result.stderr
+    assert result.stdout == ""
+    assert entries(stored_app) == before
+
+
+def test_read_only_keys_name_who_can_write(env_app: Flask, make_app: MakeApp, tmp_path: Path) -> None:
+    """On keys from the environment, commands that write say so, and name a backend that can."""
+    run = run_on(env_app)
+    assert len(loaded(run("keys", "list", "--json"))) == 5
+    for command in (("create", "--owner", OWNER), ("hash-plain",)):
+        assert "add file or mongo there" in run("keys", *command, status=1).stderr
+    assert "'env' is read-only" in run("keys", "revoke", KEY[:12], status=1).stderr
+
+    run = run_on(
+        make_app({"WEBCALL_VALIDATORS": "env,file", "WEBCALL_API_KEYS_FILE": str(tmp_path / "k.json")})
+    )
+    told = run("keys", "create", "--owner", OWNER, "--backend", "env", status=1).stderr
+    assert told.endswith("Error: the backend 'env' cannot be written to; file can be\n")
+    made = run("keys", "create", "--owner", OWNER)
+    assert "by the backend 'file'" in made.stderr
+    assert made.stdout[:12] in {row["id"] for row in loaded(run("keys", "list", "--json"))}
+    told = run("keys", "rotate", KEY[:12], status=1).stderr
+    assert "read-only: change the key where it is set; of those in use, file can be written to" in told

@@ -1,0 +1,226 @@
+"""Types, defaults and bounds of the settings, and config.yaml as their documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from marshmallow import Schema, fields
+
+from webcall.config.schema import Config, ConfigSchema
+from webcall.config.source import read
+from webcall.plugin_manager import load_plugins
+
+ROOT = Path(__file__).parents[2]
+SECRET = "a secret of the tests, 32 bytes long"
+LIVEKIT = {"api_key": "key-canary", "api_secret": SECRET}
+
+
+def load(tree: dict[str, Any]) -> Config:
+    reading = read({"livekit": LIVEKIT} | tree, {})
+    assert reading.config is not None, reading.faults
+    return reading.config
+
+
+def faults(tree: dict[str, Any]) -> list[str]:
+    return [str(fault) for fault in read({"livekit": LIVEKIT} | tree, {}).faults]
+
+
+def test_defaults_of_the_file_are_those_of_the_schema() -> None:
+    """config.yaml in a bare environment gives what an empty file gives."""
+    environ = {"LIVEKIT_API_KEY": "key-canary", "LIVEKIT_API_SECRET": SECRET}
+    written = read(ROOT / "config.yaml", environ)
+    assert written.config is not None
+    assert not written.unresolved
+    assert dataclasses.replace(written.config, backends={}) == load({})
+    plugins, _ = load_plugins(written.plugins)
+    assert written.backends.keys() == plugins.backends.keys()
+    for name in ("file", "mongo"):
+        schema = plugins.backends[name].settings_schema
+        assert schema is not None
+        assert schema().load(written.backends[name]) == schema().load({})
+
+
+def settings_of(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in schema.fields.items():
+        if isinstance(field, fields.Nested):
+            yield from settings_of(field.schema, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def test_every_setting_stands_in_the_file() -> None:
+    """config.yaml shows each setting of the schema and of the backends, and the schema describes each."""
+    tree = yaml.safe_load((ROOT / "config.yaml").read_text())
+    plugins, _ = load_plugins(tree["plugins"])
+    paths = [*settings_of(ConfigSchema())]
+    for name, backend in plugins.backends.items():
+        paths += settings_of((backend.settings_schema or Schema)(), ("backends", name))
+    for path in paths:
+        place = tree
+        for name in path:
+            assert name in place, f"config.yaml lacks {'.'.join(path)}"
+            place = place[name]
+    schema = ConfigSchema()
+    described = [field for field in schema.fields.values() if not isinstance(field, fields.Nested)]
+    for section in schema.fields.values():
+        if isinstance(section, fields.Nested):
+            described += section.schema.fields.values()
+    assert all(field.metadata.get("description") for field in described)
+
+
+def test_text_becomes_the_type_that_is_due() -> None:
+    """Numbers, truth and lists may be text, as the environment gives them."""
+    config = load(
+        {
+            "livekit": LIVEKIT | {"timeout_s": "2.5"},
+            "call": {"join_window_s": " 30 "},
+            "http": {"docs": "false", "workers": "2"},
+            "auth": {"validators": " mongo, file ,,env,mongo"},
+            "assistants": {"stores": ["file"]},
+        }
+    )
+    assert (config.livekit.timeout_s, config.call.join_window_s) == (2.5, 30)
+    assert (config.http.docs, config.http.workers) == (False, 2)
+    assert config.auth.validators == ("mongo", "file", "env")
+    assert config.assistants.stores == ("file",)
+
+
+@pytest.mark.parametrize("section", ["call", "auth", "assistants", "backends", "http", "log"])
+def test_null_section_has_its_defaults(section: str) -> None:
+    """A section whose lines are all commented out is as good as none."""
+    assert load({section: None}) == load({})
+
+
+WRONG = [
+    ("livekit.api_secret", "short-canary", "32 bytes"),
+    ("livekit.api_secret", SECRET + "\n", "white space"),
+    ("livekit.api_secret", 12345678901234567890123456789012345, "quotes"),
+    ("livekit.api_secret", "\udcff" * 40, "UTF-8"),
+    ("livekit.api_secret", None, "no value"),
+    ("livekit.api_key", "", "empty"),
+    ("livekit.api_key", ["key-canary"], "not text"),
+    ("livekit.url", "localhost:7880", "not an address"),
+    ("livekit.url", "ftp://h", "not an address"),
+    ("livekit.url", "ws://h:99999", "not an address"),
+    ("livekit.url", "ws://h/a b", "not an address"),
+    ("livekit.url", "ws://h\n", "not an address"),
+    ("livekit.url", "ws://[canary", "not an address"),
+    ("livekit.url", "wss://user:canary@h", "only scheme"),
+    ("livekit.url", "", "not an address"),
+    ("livekit.public_url", "h", "not an address"),
+    ("livekit.timeout_s", "nan", "not a number"),
+    ("livekit.timeout_s", "soon", "not a number"),
+    ("livekit.timeout_s", True, "not a number"),
+    ("livekit.timeout_s", 0, "from 0.1 to 60"),
+    ("call.join_window_s", 1.5, "whole number"),
+    ("call.join_window_s", "1e3", "whole number"),
+    ("call.join_window_s", "9" * 5000, "whole number"),
+    ("call.join_window_s", 0, "from 1 to"),
+    ("call.max_duration_s", -1, "from 0 to"),
+    ("call.max_duration_s", False, "whole number"),
+    ("plugins", [], "names no plugin"),
+    ("plugins", {"a": 1}, "not a list"),
+    ("auth.validators", "", "names no backend"),
+    ("auth.validators", {"env", "file"}, "not a list"),
+    ("auth.validators", 5, "not a list"),
+    ("http.docs", "maybe", "neither true nor false"),
+    ("http.docs", [], "neither true nor false"),
+    ("http.bind", "8000", "host:port"),
+    ("http.bind", "127.0.0.1:99999", "host:port"),
+    ("http.threads", 1, "from 4 to"),
+    ("log.level", "loud", "not one of debug"),
+    ("log.format", "xml", "not one of json"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "told"), WRONG)
+def test_wrong_value_is_told_by_path_and_not_quoted(path: str, value: Any, told: str) -> None:
+    """A bad value is one line: the setting's path and the mend, without the value."""
+    section, _, name = path.partition(".")
+    [fault] = faults({section: {**(LIVEKIT if section == "livekit" else {}), name: value} if name else value})
+    assert fault.startswith(f"{path}: ")
+    assert told in fault
+    assert "canary" not in fault
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:8000", ":8000", "[::1]:0", "unix:/run/webcall.sock", "a:1,b:2"])
+def test_address_that_gunicorn_takes_is_taken(value: str) -> None:
+    """Addresses with a port, sockets, and several of them are good."""
+    assert load({"http": {"bind": value}}).http.bind == value
+
+
+@pytest.mark.parametrize("section", ["livekit", "call", "auth", "assistants", "backends", "http", "log"])
+@pytest.mark.parametrize("value", [[], "canary", 1, True])
+def test_section_of_another_type_is_refused(section: str, value: object) -> None:
+    """Where a section is due, anything but a mapping or null is one fault."""
+    [fault] = faults({section: value})
+    assert re.match(rf"{section}: not a section", fault)
+
+
+def test_item_of_a_list_is_told_by_its_position() -> None:
+    """Of a list with wrong items, each is told by its position, and the good names are used."""
+    reading = read({"livekit": LIVEKIT, "auth": {"validators": ["${GONE}", "env", 5, None, " "]}}, {})
+    assert {fault.path for fault in reading.faults} == {f"auth.validators.{index}" for index in (0, 2, 3, 4)}
+    assert reading.unresolved.keys() == {("auth", "validators", "0")}
+    assert "env" in reading.validators
+
+
+LATER = [
+    ({"limits": {"per_key": "60/minute"}}, "limits"),
+    ({"limits": None}, "limits"),
+    ({"http": {"trusted_proxies": 0}}, "http.trusted_proxies"),
+    ({"http": {"cors_origins": "*"}}, "http.cors_origins"),
+    ({"http": {"metrics_token": "canary"}}, "http.metrics_token"),
+    ({"http": {"playground": False}}, "http.playground"),
+]
+
+
+@pytest.mark.parametrize(("tree", "path"), LATER)
+def test_setting_of_a_later_version_is_refused(tree: dict[str, Any], path: str) -> None:
+    """A setting that would have no effect yet is refused, and the line says so."""
+    assert faults(tree) == [f"{path}: comes with a later version and would have no effect: remove it"]
+
+
+def test_unknown_setting_names_its_nearest_neighbour() -> None:
+    """An unknown name is answered with the nearest known one and all that there are."""
+    [fault] = faults({"call": {"join_windw_s": 5}})
+    assert fault == (
+        "call.join_windw_s: unknown setting; did you mean 'join_window_s'? "
+        "(there are: departure_timeout_s, join_window_s, max_duration_s)"
+    )
+    odd = faults({1: 1, None: 2, ("a",): 3, "x\ny": 4, "z" * 10_000: 5})
+    assert len(odd) == 5
+    assert all(fault.isprintable() and len(fault) < 300 for fault in odd)
+
+
+def test_addresses_for_browsers_and_for_the_service() -> None:
+    """Browsers get ws(s) and the service http(s), whichever was written; public_url wins for browsers."""
+    one = load({"livekit": LIVEKIT | {"url": "https://h:1/p"}}).livekit
+    assert (one.http_url, one.server_url) == ("https://h:1/p", "wss://h:1/p")
+    two = load({"livekit": LIVEKIT | {"url": "ws://h", "public_url": "HTTPS://pub"}}).livekit
+    assert (two.http_url, two.server_url) == ("http://h", "wss://pub")
+
+
+def test_config_is_frozen_and_its_repr_shows_no_secret() -> None:
+    """No section can be changed, and printing the configuration gives nothing away."""
+    config = load({"backends": {"mongo": {"uri": "mongodb://u:canary@h"}}})
+    assert SECRET not in repr(config)
+    assert "canary" not in repr(config)
+    for part in (
+        config,
+        config.livekit,
+        config.call,
+        config.auth,
+        config.assistants,
+        config.http,
+        config.log,
+    ):
+        name = dataclasses.fields(part)[0].name
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(part, name, None)

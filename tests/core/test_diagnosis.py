@@ -1,0 +1,155 @@
+"""What `check` says of backends that lack an optional side, and of many faults at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.support.deployment import MakeApp
+from tests.support.programs import free_port
+from webcall import Backend, BackendError, hookimpl
+from webcall.core.diagnosis import diagnose
+from webcall.core.holdings import Finding
+
+Diagnose = Callable[..., list[Finding]]
+BUILT_IN = ("plugins.env", "plugins.file", "plugins.mongo")
+
+
+class Mute:
+    """A validator and store that answers and can neither be listed nor asked how it is."""
+
+    def validate(self, api_key: str) -> None:
+        return None
+
+    def get(self, assistant_id: str, caller: Any) -> None:
+        return None
+
+
+class Degraded(Mute):
+    """One that can only just be done with."""
+
+    def ping(self) -> str:
+        return "serves what it read yesterday"
+
+
+class Quoting(Mute):
+    """One whose errors quote what they were given."""
+
+    def ping(self) -> str:
+        raise ValueError("canary")
+
+
+def fails(_: dict[str, Any]) -> Any:
+    """Fail as a factory does that cannot find its driver."""
+    raise BackendError("the driver is missing")
+
+
+def fails_oddly(_: dict[str, Any]) -> Any:
+    """Fail with an error that quotes its settings."""
+    raise KeyError("canary")
+
+
+@pytest.fixture
+def findings(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
+    """Diagnose a deployment whose validator and store `factory` makes, by `check`'s own function."""
+
+    def run(
+        factory: Callable[[dict[str, Any]], Any] | None, *arguments: str, **records: Any
+    ) -> list[Finding]:
+        offered = [Backend("own", "of the test", None, factory)] if factory else []
+        plugin = ModuleType("plugin_of_the_test")
+        plugin.webcall_key_validators = hookimpl(lambda: offered, specname="webcall_key_validators")  # type: ignore[attr-defined]
+        plugin.webcall_assistant_stores = hookimpl(lambda: offered, specname="webcall_assistant_stores")  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
+        name = "own" if factory else "env"
+        environment = {
+            "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
+            "LIVEKIT_API_KEY": "APItest",
+            "LIVEKIT_API_SECRET": "s" * 40,
+            "WEBCALL_VALIDATORS": name,
+            "WEBCALL_STORES": name,
+        } | {variable: json.dumps(value) for variable, value in records.items()}
+        app = make_app(environment, plugins=[*BUILT_IN, plugin.__name__])
+        found = list(diagnose(app.extensions["webcall"], *arguments))
+        assert "canary" not in repr(found)
+        # LiveKit is not there, and is still looked at behind everything else.
+        assert (found[0].part, found[-1].part) == ("settings", "livekit")
+        return found[1:-1]
+
+    return run
+
+
+def test_a_backend_without_the_optional_sides(findings: Diagnose) -> None:
+    """A backend that cannot be listed is there, and nobody claims that it is empty."""
+    found = findings(lambda _: Mute())
+    assert [(one.part, one.status, one.message) for one in found] == [
+        ("auth.validators: own", "ok", "is there"),
+        ("assistants.stores: own", "ok", "is there"),
+    ]
+
+
+def test_an_assistant_that_cannot_be_looked_for(findings: Diagnose) -> None:
+    """Where no store can be listed, --assistant says that none could be asked."""
+    told = findings(lambda _: Mute(), "helper")[-1]
+    assert (told.part, told.status) == ("assistant helper", "failed")
+    assert told.message == "no store has it; asked: none"
+
+
+def test_a_degraded_backend(findings: Diagnose) -> None:
+    """A reason that ping gives is a warning."""
+    assert [(one.status, one.message) for one in findings(lambda _: Degraded())] == [
+        ("warning", "serves what it read yesterday")
+    ] * 2
+
+
+def test_an_error_that_quotes_is_named_by_its_type(findings: Diagnose) -> None:
+    """Of an error that is none of the service's own, the type is told and not the text."""
+    for one in findings(lambda _: Quoting()):
+        assert (one.status, one.message) == ("failed", "does not answer: ValueError")
+        assert "backends.own" in one.mend
+
+
+@pytest.mark.parametrize(
+    ("factory", "told"), [(fails, "the driver is missing"), (fails_oddly, "own: KeyError")]
+)
+def test_a_backend_that_cannot_be_made(findings: Diagnose, factory: Any, told: str) -> None:
+    """A factory that fails is a finding, and nothing is said of records that could not be read."""
+    assert [(one.part, one.status, one.message) for one in findings(factory)] == [
+        ("auth.validators", "failed", told),
+        ("assistants.stores", "failed", told),
+    ]
+
+
+def test_many_faults_of_a_kind_are_summed_up(findings: Diagnose) -> None:
+    """Five lines of a kind are shown, and the others are counted."""
+    broken = [
+        {"assistant_id": f"a{number}", "assistant_created_by_email": "ada", "assistant_prompt": "{{#x}}"}
+        for number in range(8)
+    ]
+    found = findings(None, WEBCALL_ASSISTANTS=broken)
+    failed = [one for one in found if one.status == "failed"]
+    assert [one.message.split(" in ")[0] for one in failed] == [
+        "a0",
+        "a1",
+        "a2",
+        "a3",
+        "a4",
+        "and 3 more like these",
+    ]
+    assert "flask webcall assistants check" in failed[0].mend
+
+
+def test_a_large_store_is_looked_at_in_part(findings: Diagnose) -> None:
+    """Of a large store the first thousand records are looked at, and nothing is concluded from the rest."""
+    many = [{"assistant_id": f"a{number}", "assistant_created_by_email": "ada"} for number in range(1001)]
+    keys = [{"api_key_hash": "0" * 64, "user_email": "nobody"}]
+    found = findings(None, WEBCALL_ASSISTANTS=many, WEBCALL_API_KEYS=keys)
+    assert ("assistants", "ok", "1000 in env or more") in [
+        (one.part, one.status, one.message) for one in found
+    ]
+    assert not [one for one in found if "nobody" in one.message]

@@ -1,0 +1,85 @@
+"""The parts of a running service: made late, made once, given back."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import webcall
+from webcall.core.services import Services
+from webcall.errors import BackendError
+from webcall.interfaces import Backend, Caller
+from webcall.startup import Chosen, Setup, prepare
+
+
+class Counting:
+    """A backend that counts how often it is made and closed."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self.counts = counts
+        counts["made"] += 1
+
+    def validate(self, _: str) -> Caller | None:
+        return None
+
+    def get(self, *_: Any) -> None:
+        return None
+
+    def close(self) -> None:
+        self.counts["closed"] += 1
+
+
+@pytest.fixture
+def setup(monkeypatch: pytest.MonkeyPatch) -> Setup:
+    monkeypatch.setenv("LIVEKIT_API_KEY", "key")
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "s" * 32)
+    return prepare(Path(__file__).parents[2] / "config.yaml")
+
+
+def services(setup: Setup, factory: Any) -> Services:
+    """Return services whose one validator and store are made by `factory`."""
+    chosen = Chosen(Backend("counting", "", None, factory), {})
+    return Services(Setup(setup.config, setup.plugins, (chosen,), (chosen,), {}))
+
+
+def test_backends_are_made_late_once_and_closed(setup: Setup) -> None:
+    """Nothing is made before it is needed; many threads at once share one; close() reaches each."""
+    counts = {"made": 0, "closed": 0}
+    made = services(setup, lambda _: Counting(counts))
+    assert counts["made"] == 0
+    threads = [threading.Thread(target=lambda: (made.key_ring, made.assistants)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts["made"] == 2
+    made.close()
+    assert counts["closed"] == 2
+
+
+def test_a_backend_that_cannot_be_made_is_an_outage_for_as_long(setup: Setup) -> None:
+    """A factory that fails gives an error without its text, and is tried again."""
+    attempts = []
+
+    def factory(_: Any) -> Any:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise RuntimeError("password")
+        return Counting({"made": 0, "closed": 0})
+
+    made = services(setup, factory)
+    made.warm_up()
+    with pytest.raises(BackendError) as caught:
+        _ = made.key_ring
+    assert "password" not in str(caught.value)
+    _ = made.key_ring
+
+
+def test_the_package_gives_what_plugins_need() -> None:
+    """`webcall` exports the public interface."""
+    wanted = {"hookimpl", "Backend", "Caller", "Assistant", "BackendError", "Refused", "create_app"}
+    assert wanted <= set(webcall.__all__)
+    assert all(hasattr(webcall, name) for name in webcall.__all__)

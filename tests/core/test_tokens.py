@@ -1,0 +1,59 @@
+"""Tokens, tested by decoding them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import jwt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webcall.core.tokens import mint, new_identity
+
+SECRET = "s" * 40
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100)
+
+
+@given(
+    room=TEXT,
+    text_only=st.booleans(),
+    ttl=st.integers(1, 86_400),
+    now=st.datetimes(datetime(2001, 1, 1), datetime(2090, 1, 1)),  # made aware below
+)
+def test_a_token_says_what_was_asked(room: str, text_only: bool, ttl: int, now: datetime) -> None:
+    """For any room and time: this room alone, valid from now for the given time, and no right beside."""
+    now = now.replace(tzinfo=UTC)
+    identity = new_identity()
+    token = mint(
+        api_key="key",
+        api_secret=SECRET,
+        room=room,
+        identity=identity,
+        text_only=text_only,
+        ttl=timedelta(seconds=ttl),
+        now=now,
+    )
+    options = {"verify_exp": False, "verify_nbf": False}
+    claims = jwt.decode(token.jwt, SECRET, algorithms=["HS256"], issuer="key", options=options)
+    assert claims["sub"] == token.identity == identity
+    assert claims["exp"] == token.expires_at.timestamp()
+    assert claims["nbf"] <= now.timestamp() < claims["nbf"] + 1
+    assert 0 <= now.timestamp() + ttl - claims["exp"] < 1
+    video = dict(claims["video"])
+    assert video.pop("room") == room
+    sources = video.pop("canPublishSources", None)
+    assert sources == (None if text_only else ["microphone"])
+    assert video == {
+        "roomJoin": True,
+        "canPublish": not text_only,
+        "canPublishData": True,
+        "canSubscribe": True,
+    }
+    assert jwt.get_unverified_header(token.jwt)["alg"] == "HS256"
+
+
+def test_identities_are_unpredictable() -> None:
+    """Identities hold 128 random bits each."""
+    identities = {new_identity() for _ in range(1000)}
+    assert len(identities) == 1000
+    assert all(len(identity.removeprefix("caller-")) == 32 for identity in identities)

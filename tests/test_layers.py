@@ -1,0 +1,47 @@
+"""Who may import whom: the contracts of pyproject.toml, and what an import really loads."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_import_contracts_are_kept() -> None:
+    """import-linter finds every contract of pyproject.toml kept."""
+    program = Path(sys.executable).with_name("lint-imports")
+    ended = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert re.search(r"[1-9]\d* kept, 0 broken", ended.stdout)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["webcall", "webcall.core.services", "webcall.startup", "plugins.env", "plugins.file", "plugins.mongo"],
+)
+def test_import_loads_no_framework(module: str) -> None:
+    """In a fresh interpreter, the core and the plugins load neither Flask nor gunicorn nor what is above."""
+    code = f"import {module}, json, sys; print(json.dumps(list(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    loaded = set(json.loads(ended.stdout or "[]"))
+    assert module in loaded, ended.stderr
+    above = {
+        "flask",
+        "flask_smorest",
+        "werkzeug",
+        "gunicorn",
+        "click",
+        "webcall.http",
+        "webcall.cli",
+        "webcall.app",
+    }
+    if module.startswith("plugins"):
+        above |= {"livekit", "webcall.core", "webcall.config", "webcall.startup", "webcall.plugin_manager"}
+        above |= {"plugins.env", "plugins.file", "plugins.mongo"} - {module}
+    assert not loaded & above

@@ -1,0 +1,73 @@
+"""Read files of assistants' definitions."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Any
+
+import click
+import yaml
+
+from webcall.records import as_json_value
+
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+def read_definitions(file: IO[str]) -> list[Any]:
+    """Return the definitions in a YAML or JSON file: one, or a list of at least one.
+
+    Values have the forms that JSON has; a date stays the text that it is. Raises
+    `click.ClickException`, which tells the place of a fault and quotes nothing.
+    """
+    try:
+        found = as_json_value(_parse(file.read()))
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file.name}: not UTF-8") from None
+    except RecursionError:
+        raise click.ClickException(f"{file.name}: nested too deep") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        repeat = "a field stands twice" if isinstance(error, _Repeated) else "neither YAML nor JSON"
+        raise click.ClickException(f"{file.name}: {repeat}{where}") from None
+    if found is None or found == []:
+        raise click.ClickException(f"{file.name}: holds no definition")
+    return found if isinstance(found, list) else [found]
+
+
+def _parse(text: str) -> Any:
+    # JSON is YAML too, which takes a hundred times as long to read.
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(text, object_pairs_hook=_distinct)
+        except json.JSONDecodeError:
+            pass
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+
+
+class _Repeated(yaml.MarkedYAMLError):
+    """A field stands twice in one object: all but one of the two would be lost."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Repeated
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses repeated fields and leaves dates as they are written."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # the name that PyYAML reads
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.value in seen:
+                raise _Repeated(problem_mark=name.start_mark)
+            seen.add(name.value if isinstance(name, yaml.ScalarNode) else id(name))
+        return super().construct_mapping(node, deep)

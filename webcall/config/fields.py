@@ -1,0 +1,118 @@
+"""The kinds of settings, and what a good value of each is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError, fields
+
+NOT_A_SECTION = "not a section: settings with names are due here, one a line and indented"
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_HOST_AND_PORT = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(%\w+)?\]):(?P<port>[0-9]{1,5})", re.ASCII)
+
+
+def filled(value: str) -> None:
+    """Refuse text that is empty or white space."""
+    if not value.strip():
+        raise ValidationError("empty")
+
+
+def unspaced(value: str) -> None:
+    """Refuse text that is empty or begins or ends with white space."""
+    filled(value)
+    if value != value.strip():
+        # It would be signed with, or compared, as it stands: a newline from a file breaks every call.
+        raise ValidationError("begins or ends with white space: remove it")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # The environment gives bytes that are not UTF-8 as lone surrogates.
+        raise ValidationError("not UTF-8 text") from None
+
+
+class Names(fields.List[str]):
+    """A list of names, each kept once; one comma-separated string is a list too."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(fields.String(validate=filled), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, str):
+            value = [name for part in value.split(",") if (name := part.strip())]
+        elif not isinstance(value, list):
+            # A set, which marshmallow would take, has no order.
+            raise self.make_error("invalid")
+        names = super()._deserialize(value, attr, data, **kwargs)
+        return tuple(dict.fromkeys(name.strip() for name in names if name is not None))
+
+
+class Whole(fields.Integer):
+    """A whole number, or text that is one: marshmallow would cut 1.5 off."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, float) or (isinstance(value, str) and not _WHOLE.fullmatch(value.strip())):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Backends(fields.Field[dict[str, dict[str, Any]]]):
+    """Settings by backend name; those of a backend may be null, as a section may."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValidationError(NOT_A_SECTION)
+        good: dict[str, dict[str, Any]] = {}
+        faults: dict[Any, list[str]] = {}
+        for name, settings in value.items():
+            if settings is not None and not isinstance(settings, Mapping):
+                faults[name] = [NOT_A_SECTION]
+            else:
+                good[str(name)] = dict(settings or {})
+        if faults:
+            raise ValidationError(cast(Any, faults), valid_data=cast(Any, good))
+        return good
+
+
+def address(value: str) -> None:
+    """Refuse what is not an address of a LiveKit server."""
+    try:
+        parts = urlsplit(value)
+        fine = parts.scheme in ("ws", "wss", "http", "https") and bool(parts.hostname)
+        _ = parts.port
+        # urlsplit passes over some white space and control characters, and an HTTP client does not.
+        fine = fine and value.isprintable() and " " not in value
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValidationError("not an address such as wss://livekit.example.com or http://127.0.0.1:7880")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValidationError("only scheme, host, port and path belong in this address")
+
+
+def optional_address(value: str) -> None:
+    """Refuse what is neither empty nor an address of a LiveKit server."""
+    if value:
+        address(value)
+
+
+def secret(value: str) -> None:
+    """Refuse a secret that is too short for HS256 (RFC 7518, section 3.2)."""
+    unspaced(value)
+    if len(value.encode()) < 32:
+        raise ValidationError(
+            "shorter than 32 bytes, too short to sign tokens with: take at least 32 random bytes, "
+            "for example from `openssl rand -base64 32`, here and in LiveKit's own configuration"
+        )
+
+
+def bind(value: str) -> None:
+    """Refuse what gunicorn could not listen on; several addresses have commas between them."""
+    for one in value.split(","):
+        host_and_port = _HOST_AND_PORT.fullmatch(one.strip())
+        fine = int(host_and_port["port"]) <= 65535 if host_and_port else one.strip().startswith("unix:/")
+        if not fine:
+            raise ValidationError("neither host:port such as 127.0.0.1:8000 or [::1]:8000 nor unix:/path")

@@ -1,0 +1,167 @@
+"""What the backends hold, for `flask webcall check`: how much, what is faulty, what does not fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from webcall.core.definitions import check_definition, list_definitions
+from webcall.core.keys import KeyEntry, list_keys
+from webcall.interfaces import ListsAssistants, ListsKeys, ManagesKeys, Record
+
+Status = Literal["ok", "warning", "failed"]
+
+VALIDATORS, STORES = "auth.validators", "assistants.stores"
+
+# Enough to find a mistake in; a store may hold a million.
+_LOOKED_AT = 1000
+_LINES_OF_A_KIND = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `mend` says what to do about it."""
+
+    part: str
+    status: Status
+    message: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One backend in one of its two roles. `place` tells where it keeps its records, if it is known."""
+
+    kind: str
+    name: str
+    backend: Any
+    place: str
+
+    @property
+    def part(self) -> str:
+        """What findings about it are headed."""
+        return f"{self.kind}: {self.name}"
+
+
+def look_at_records(
+    sides: list[Side], assistant_id: str | None, *, all_keys: bool, all_assistants: bool
+) -> Iterator[Finding]:
+    """Yield what there is to say of the records of these backends, and of one assistant if it is given.
+
+    `all_keys` and `all_assistants` tell whether these are all the backends of their kind that are in
+    use: else "there is none" could not be told from "it does not answer". Raises as the backends do.
+    """
+    validators = [side for side in sides if side.kind == VALIDATORS]
+    stores = [side for side in sides if side.kind == STORES]
+    pairs = [(side.name, side.backend) for side in validators]
+    keys = list(islice(list_keys(pairs), _LOOKED_AT))
+    if all_keys and all(isinstance(side.backend, ListsKeys) for side in validators):
+        counts = Counter(entry.backend for entry in keys)
+        mend = "run `flask webcall keys create --owner EMAIL`, or mend the settings under backends"
+        yield _counted("API keys", validators, counts, len(keys), mend)
+    yield from _keys(validators, keys)
+    found = [(side.name, side.backend) for side in stores]
+    definitions = list(islice(list_definitions(found), _LOOKED_AT))
+    complete = all_assistants and all(isinstance(side.backend, ListsAssistants) for side in stores)
+    if complete:
+        counts = Counter(backend for backend, _ in definitions)
+        mend = "run `flask webcall assistants put FILE`, or mend the settings under backends"
+        yield _counted("assistants", stores, counts, len(definitions), mend)
+    faulty = [(name, record, faults) for name, record in definitions if (faults := _faults(record))]
+    yield from _some(
+        "assistants",
+        "failed",
+        [f"{record.get('assistant_id')} in {name}: {faults}" for name, record, faults in faulty],
+        "mend the definition: `flask webcall assistants check FILE` and then `put FILE`",
+    )
+    if complete and definitions and len(definitions) < _LOOKED_AT:
+        yield from _together(keys, [record for _, record in definitions])
+    if assistant_id is not None:
+        yield from _one_assistant(stores, assistant_id, keys)
+
+
+def _counted(what: str, sides: list[Side], counts: Counter[str], total: int, mend: str) -> Finding:
+    more = " or more" if total == _LOOKED_AT else ""
+    told = "; ".join(
+        f"{counts[side.name]} in {side.name}" + (f" ({side.place})" if side.place else "") for side in sides
+    )
+    if total:
+        return Finding(what, "ok", f"{told}{more}")
+    return Finding(what, "warning", f"there are none: {told}", mend)
+
+
+def _some(part: str, status: Status, lines: list[str], mend: str) -> Iterator[Finding]:
+    for line in lines[:_LINES_OF_A_KIND]:
+        yield Finding(part, status, line, mend)
+    if len(lines) > _LINES_OF_A_KIND:
+        yield Finding(part, status, f"and {len(lines) - _LINES_OF_A_KIND} more like these", mend)
+
+
+def _faults(record: Record) -> str:
+    return "; ".join(check_definition(record).faults)
+
+
+def _keys(validators: list[Side], keys: list[KeyEntry]) -> Iterator[Finding]:
+    can_write = {side.name for side in validators if isinstance(side.backend, ManagesKeys)}
+    plain = sum(1 for entry in keys if entry.record.get("api_key") and entry.backend in can_write)
+    if plain:
+        mend = "run `flask webcall keys hash-plain`"
+        yield Finding("API keys", "warning", f"{plain} stored in plain text", mend)
+    for state, status, mend in (
+        ("unusable", "failed", "mend the records: user_email and api_key_hash are needed, in their types"),
+        ("unsupported", "warning", "it is refused: this version knows no origins and no publishable keys"),
+    ):
+        lines = [f"{entry.id} in {entry.backend}: {state} record" for entry in keys if entry.state == state]
+        yield from _some("API keys", status, lines, mend)  # type: ignore[arg-type]  # a Status by the table
+
+
+def _together(keys: list[KeyEntry], definitions: list[Record]) -> Iterator[Finding]:
+    """Look for keys that fit no assistant."""
+    there = {record.get("assistant_id") for record in definitions}
+    owners = {record.get("assistant_created_by_email") for record in definitions}
+    active = [entry for entry in keys if entry.state == "active"]
+    lost = [entry for entry in active if entry.record.get("user_email") not in owners]
+    lines = [
+        f"{entry.id}: its owner {entry.record.get('user_email')} has no assistant, so that calls get a 404"
+        for entry in lost
+    ]
+    mend = "user_email of a key and assistant_created_by_email of an assistant have to be the same"
+    yield from _some("API keys", "warning", lines, mend)
+    lines = [
+        f"{entry.id}: lists assistants that no store has: {', '.join(absent)}"
+        for entry in active
+        if (absent := sorted(set(entry.record.get("allowed_assistants") or ()) - there))
+    ]
+    yield from _some("API keys", "warning", lines, "mend its allowed_assistants, or store the assistants")
+
+
+def _one_assistant(stores: list[Side], assistant_id: str, keys: list[KeyEntry]) -> Iterator[Finding]:
+    part = f"assistant {assistant_id}"
+    able = [side for side in stores if isinstance(side.backend, ListsAssistants)]
+    found = [(side, record) for side in able if (record := side.backend.find_assistant(assistant_id))]
+    for side, record in found:
+        owner = record.get("assistant_created_by_email")
+        faults = _faults(record)
+        if faults:
+            yield Finding(part, "failed", f"in {side.name}, and cannot be used: {faults}", "mend it")
+        elif not record.get("assistant_is_active", True):
+            yield Finding(part, "failed", f"in {side.name}, inactive", "set assistant_is_active to true")
+        else:
+            told = f"in {side.name}, active, its owner is {owner}: keys of others get a 404"
+            yield Finding(part, "ok", told)
+        if len(keys) < _LOOKED_AT and not any(_may_call(entry, assistant_id, owner) for entry in keys):
+            mend = f"run `flask webcall keys create --owner {owner}`"
+            yield Finding(part, "warning", "no active API key may call it", mend)
+    if not found:
+        asked = ", ".join(f"{side.name} ({side.place})" if side.place else side.name for side in able)
+        mend = "run `flask webcall assistants list` for those that are there"
+        yield Finding(part, "failed", f"no store has it; asked: {asked or 'none'}", mend)
+
+
+def _may_call(entry: KeyEntry, assistant_id: str, owner: object) -> bool:
+    allowed = entry.record.get("allowed_assistants")
+    listed = allowed is None or assistant_id in allowed
+    return entry.state == "active" and entry.record.get("user_email") == owner and listed
