@@ -1,0 +1,198 @@
+"""The README and the examples on the pages are what the service takes, answers and is set by."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from livekit import api
+
+from scripts import sample
+from scripts.settings_table import make_table, with_table
+from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment, settings
+from tests.support.livekit import LiveKitServer
+from webcall.core.dispatch import dispatch_metadata
+from webcall.records import hash_api_key
+from webcall.startup import prepare
+
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+KEY = "lvk_readme"
+ROUTE = "/web_call/get_token"
+
+Json = dict[str, Any]
+
+
+def blocks(text: str, language: str, mark: str = "") -> list[str]:
+    """Return the fenced blocks of a language, those right under an HTML comment `mark` if one is given."""
+    before = re.escape(f"<!-- {mark} -->") + r"\n" if mark else ""
+    return re.findall(rf"^{before}```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def sample_app(make_app: MakeApp, livekit_server: LiveKitServer) -> Flask:
+    """The sample assistant of `make run`, and a key of its owner."""
+    keys = [{"api_key_hash": hash_api_key(KEY), "user_email": sample.OWNER}]
+    environment = {"WEBCALL_VALIDATORS": "env", "WEBCALL_STORES": "env", "WEBCALL_API_KEYS": json.dumps(keys)}
+    environment["WEBCALL_ASSISTANTS"] = json.dumps([sample.ASSISTANT])
+    return make_app(environment | livekit_environment(livekit_server))
+
+
+@pytest.fixture
+def sample_client(sample_app: Flask) -> FlaskClient:
+    return sample_app.test_client()
+
+
+@pytest.fixture
+def document(make_app: MakeApp) -> Json:
+    """The OpenAPI document as it is served."""
+    app = make_app({"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32})
+    answer = app.test_client().get("/openapi.json")
+    assert answer.json is not None
+    return dict(answer.json)
+
+
+def schema(document: Json, part: Json) -> Json:
+    """Return a part's schema as one that jsonschema can follow references in."""
+    found = part["content"]["application/json"]["schema"]
+    return {"allOf": [found], "components": document["components"]}
+
+
+def test_settings_table_is_the_generated_one() -> None:
+    """The table equals what the schemas say; `python -m scripts.settings_table` makes it anew."""
+    assert with_table(README, make_table()) == README
+
+
+def test_settings_table_has_what_an_operator_types() -> None:
+    """A row holds path, variable, default and meaning, and no setting is left out."""
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", make_table(), re.MULTILINE))
+    assert rows["livekit.api_secret"].startswith("`LIVEKIT_API_SECRET` | required | ")
+    assert rows["http.docs"].startswith(" | `true` | ")
+    assert rows["auth.validators"].startswith("`WEBCALL_VALIDATORS` | `env,file` | ")
+    tree = settings()
+    written = {f"{top}.{name}" for top, under in tree.items() if isinstance(under, dict) for name in under}
+    written = {path for path in written if not path.startswith("backends.")} | {"plugins"}
+    written |= {f"backends.{name}.{one}" for name, under in tree["backends"].items() for one in under}
+    assert set(rows) == written
+
+
+def test_status_table_is_the_documents(document: Json) -> None:
+    """The README's statuses and what they mean are those of the OpenAPI document, in order."""
+    responses = document["paths"][ROUTE]["post"]["responses"]
+    served = sorted((status, told["description"]) for status, told in responses.items() if status.isdigit())
+    written = re.findall(r"^\| (\d{3}) \| (.+?) \| .+ \|$", README, re.MULTILINE)
+    assert written == served
+
+
+def test_request_table_is_the_documents(document: Json) -> None:
+    """The README's fields of a request are those of the OpenAPI document."""
+    body = document["paths"][ROUTE]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    fields = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
+    table = README.partition("| Field |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(fields)
+
+
+def test_json_examples_are_of_the_documents_form(document: Json) -> None:
+    """Every answer shown on a page fits the schema of its status."""
+    responses = document["paths"][ROUTE]["post"]["responses"]
+    shown = [json.loads(text) for page in PAGES for text in blocks(page.read_text("utf-8"), "json")]
+    answers = [one for one in shown if "success" in one]
+    assert [one["success"] for one in answers] == [True, False]
+    for answer in answers:
+        part = responses["200" if answer["success"] else "422"]
+        jsonschema.validate(answer, schema(document, part))
+        assert set(answer["data"]) == set(part["content"]["application/json"]["example"]["data"])
+
+
+def test_curl_line_gets_a_token(sample_client: FlaskClient, document: Json) -> None:
+    """What the curl line sends is a good request: the service answers 200."""
+    [line] = [text for text in blocks(README, "sh") if text.startswith("curl")]
+    words = shlex.split(line.replace("\\\n", " ").replace("$API_KEY", KEY))
+    sent = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
+    body = words[words.index("-d") + 1]
+    request = document["paths"][ROUTE]["post"]["requestBody"]
+    jsonschema.validate(json.loads(body), schema(document, request))
+    path = next(word for word in words if word.startswith("http")).partition(":8000")[2]
+    headers = dict(one.split(": ", 1) for one in sent)
+    answer = sample_client.post(path, data=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+def test_error_example_is_what_the_service_answers(sample_client: FlaskClient) -> None:
+    """The README's 422 is the answer to the misspelt field that it shows."""
+    body = {"assistant_id": sample.ASSISTANT_ID, "metdata": {}}
+    answer = sample_client.post(ROUTE, json=body, headers=bearer(KEY))
+    [shown] = [json.loads(text) for text in blocks(README, "json") if '"success": false' in text]
+    assert answer.json == shown
+
+
+def test_own_endpoint_in_ten_lines_runs(
+    livekit_server: LiveKitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code that the README compares this service with makes a room with one dispatch."""
+    for name, value in livekit_environment(livekit_server).items():
+        monkeypatch.setenv(name, value)
+    [code] = blocks(README, "python", "run")
+    names: Json = {}
+    exec(code, names)
+
+    async def place() -> tuple[Json, int]:
+        made = await names["get_token"]("reception", {"name": "Ada"})
+        async with livekit_server.api() as client:
+            return made, len(await client.agent_dispatch.list_dispatch(made["room_name"]))
+
+    made, dispatches = asyncio.run(place())
+    assert dispatches == 1
+    verifier = api.TokenVerifier(livekit_server.key, livekit_server.secret)
+    claims = verifier.verify(made["token"])
+    assert claims.video is not None
+    assert claims.video.room == made["room_name"]
+
+
+def test_plugin_in_ten_lines_is_a_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's small plugin loads by its module's name and knows its key."""
+    [code] = blocks(README, "python", "file: staff.py")
+    (tmp_path / "staff.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    tree = settings(auth={"validators": "staff"})
+    tree["plugins"].append("staff")
+    setup = prepare(tree, {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32})
+    sys.modules.pop("staff")
+    [chosen] = setup.validators
+    validator = chosen.backend.factory(chosen.settings)
+    assert validator.validate("s3cret").email == "ada@example.com"
+    assert validator.validate("another") is None
+
+
+def test_dispatch_example_is_what_the_agent_gets() -> None:
+    """The dispatch's metadata on the page is what the code makes of the same call."""
+    [text] = blocks((ROOT / "docs" / "livekit.md").read_text("utf-8"), "json", "dispatch")
+    shown = json.loads(text)
+    made = dispatch_metadata(
+        room=shown["web_call"]["room_name"],
+        definition=shown["web_call"]["assistant"],
+        metadata=shown["web_call"]["metadata"],
+        text_only=False,
+        max_duration_s=3600,
+    )
+    assert json.loads(made) == shown
+
+
+def test_log_line_example_has_the_fields_of_a_real_one(
+    sample_client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line on the page has the very fields of the line that a call writes."""
+    [text] = blocks((ROOT / "docs" / "deploying.md").read_text("utf-8"), "json", "log")
+    sample_client.post(ROUTE, json={"assistant_id": sample.ASSISTANT_ID}, headers=bearer(KEY))
+    [record] = [record for record in caplog.records if record.name == "webcall.request"]
+    assert isinstance(record.msg, dict)
+    assert set(json.loads(text)) == set(record.msg)
