@@ -21,7 +21,7 @@ setup(
         "pluggy>=1.5",
         "gunicorn>=23",
         "pyyaml>=6.0",
-        "pystache>=0.6.8",  # Mustache: passes the language's own specification
+        "pystache>=0.6.8,<0.7",  # Mustache; bounded, since its private parser is built upon
         "structlog>=25.1",  # JSON and console logs with the request's fields
         "flask-swagger-ui>=5.21",  # the files of Swagger UI, served from here instead of a CDN
     ],

@@ -50,6 +50,9 @@ def key_id_of(record: Record) -> str | None:
     """
     plain, prefix, key_hash = record.get("api_key"), _prefix_of(record), key_hash_of(record) or ""
     short = isinstance(plain, str) and 0 < len(plain) < 2 * PREFIX_LENGTH
+    if prefix.startswith(PUBLISHABLE_PREFIX):
+        # Such a key is no secret, and is known by its prefix alone once it is stored as a hash.
+        return prefix
     if short or hash_api_key(str(record.get("api_key_prefix"))) == key_hash:
         prefix = ""
     return prefix or key_hash[:PREFIX_LENGTH] or None

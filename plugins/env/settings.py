@@ -10,7 +10,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load
 
 from webcall import RecordError
-from webcall.records import PREFIX_LENGTH, check_assistant_record, check_key_record, hash_api_key, key_hash_of
+from webcall.records import check_assistant_record, check_key_record, hash_api_key, key_hash_of, key_id_of
 
 KEYS, KEY, OWNER, ASSISTANTS = "WEBCALL_API_KEYS", "WEBCALL_API_KEY", "WEBCALL_OWNER", "WEBCALL_ASSISTANTS"
 DEFAULT_OWNER = "owner@localhost"
@@ -76,10 +76,8 @@ def _records(
 
 
 def _hashed(record: Mapping[str, Any]) -> dict[str, Any]:
-    plain = record.get("api_key") or ""
     kept = {name: value for name, value in record.items() if name != "api_key"}
-    prefix = kept.get("api_key_prefix") or plain[:PREFIX_LENGTH] or None
-    return {**kept, "api_key_hash": key_hash_of(record), "api_key_prefix": prefix}
+    return {**kept, "api_key_hash": key_hash_of(record), "api_key_prefix": key_id_of(record)}
 
 
 def _refuse_repeats(variable: str, what: str, names: list[str], faults: dict[str, list[str]]) -> None:

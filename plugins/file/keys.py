@@ -9,7 +9,7 @@ from typing import Any
 from plugins.file.editing import Edit, Plan, change_file
 from plugins.file.parsing import KEYS
 from plugins.file.watch import Source
-from webcall import Caller, Conflict
+from webcall import Caller, Conflict, RecordError
 from webcall.interfaces import Record
 from webcall.records import (
     as_json_value,
@@ -51,9 +51,11 @@ class FileKeys:
     def add_key(self, record: Record) -> None:
         """Store a new key, making the file if need be.
 
-        Raises `Conflict` if its hash is there, `RecordError` if the record cannot be used, and
-        `BackendError` if the file cannot be written or what it holds cannot be used.
+        Raises `Conflict` if its hash is there, `RecordError` for a plain `api_key` or an unusable
+        record, and `BackendError` if the file cannot be written or what it holds cannot be used.
         """
+        if record.get("api_key"):
+            raise RecordError("API key record: api_key: is never written; store its hash as api_key_hash")
         new = as_json_value(record)
         check_key_record(new)
 

@@ -34,7 +34,7 @@ ASSISTANTS = [
     {
         "assistant_id": "swelling",
         "assistant_created_by_email": "ada@example.com",
-        "assistant_prompt": "{{#list}}CANARYprompt CANARYprompt CANARYprompt CANARYprompt CANARYprompt{{/list}}",
+        "assistant_prompt": "{{#list}}" + "CANARYprompt " * 6 + "{{/list}}",
     },
 ]
 LEAKY_PLUGIN = """

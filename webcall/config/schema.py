@@ -166,7 +166,7 @@ class CallSection(Section):
         60, 1, 86400, "the token's lifetime; the room waits as long, plus LiveKit's 60 s of leeway"
     )
     departure_timeout_s = _whole(20, 1, 3600, "how long the room waits for a caller who dropped out")
-    max_duration_s = _whole(3600, 0, 604800, "a call is ended after this; 0: never")
+    max_duration_s = _whole(3600, 0, 604800, "how long a call may last, told to its assistant; 0: for ever")
 
 
 class AuthSection(Section):

@@ -16,6 +16,8 @@ Status = Literal["ok", "warning", "failed"]
 
 VALIDATORS, STORES = "auth.validators", "assistants.stores"
 
+LIMITS = ("rate_limit", "max_concurrent_calls")
+
 # Enough to find a mistake in; a store may hold a million.
 _LOOKED_AT = 1000
 _LINES_OF_A_KIND = 5
@@ -116,6 +118,10 @@ def _keys(validators: list[Side], keys: list[KeyEntry]) -> Iterator[Finding]:
     ):
         lines = [f"{entry.id} in {entry.backend}: {state} record" for entry in keys if entry.state == state]
         yield from _some("API keys", status, lines, mend)  # type: ignore[arg-type]  # a Status by the table
+
+    unlimited = [entry.id for entry in keys if any(entry.record.get(limit) is not None for limit in LIMITS)]
+    lines = [f"{key_id}: has a limit, which this version does not enforce" for key_id in unlimited]
+    yield from _some("API keys", "warning", lines, "limit requests in front of the service meanwhile")
 
 
 def _together(keys: list[KeyEntry], definitions: list[Record]) -> Iterator[Finding]:

@@ -11,12 +11,17 @@ from typing import Any
 from webcall.core.limits import assistant_id_fits
 from webcall.errors import Conflict, RecordError, Refused, WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys, Record
-from webcall.records import PREFIX_LENGTH, caller_from_record, hash_api_key, key_hash_of, new_api_key
+from webcall.records import (
+    PREFIX_LENGTH,
+    caller_from_record,
+    hash_api_key,
+    key_hash_of,
+    key_id_of,
+    new_api_key,
+)
 
 Validators = Sequence[tuple[str, Any]]
 
-# Of a shorter key, its first 12 characters would be too much to show.
-_LONG_ENOUGH_FOR_A_PREFIX = 2 * PREFIX_LENGTH
 _HASH_DIGITS_NEEDED = 8
 
 
@@ -90,19 +95,7 @@ def list_keys(validators: Validators) -> Iterator[KeyEntry]:
     for backend, validator in validators:
         if isinstance(validator, ListsKeys):
             for record in validator.list_keys():
-                yield KeyEntry(backend, _id_of(record), key_hash_of(record) or "", record)
-
-
-def _id_of(record: Record) -> str:
-    """Return the key's id for listings: a prefix of it, or of its hash where that would show too much."""
-    plain, prefix = record.get("api_key"), record.get("api_key_prefix")
-    key_hash = key_hash_of(record) or ""
-    if isinstance(plain, str) and plain:
-        return plain[:PREFIX_LENGTH] if len(plain) >= _LONG_ENOUGH_FOR_A_PREFIX else key_hash[:PREFIX_LENGTH]
-    # An old record may hold the whole of a short key as its prefix.
-    if isinstance(prefix, str) and prefix and hash_api_key(prefix) != key_hash:
-        return prefix[:PREFIX_LENGTH]
-    return key_hash[:PREFIX_LENGTH]
+                yield KeyEntry(backend, key_id_of(record) or "", key_hash_of(record) or "", record)
 
 
 def find_key(validators: Validators, id_or_hash: str) -> list[KeyEntry]:
@@ -192,15 +185,7 @@ def hash_plain_keys(validators: Validators) -> dict[str, Hashed]:
 
 
 def _hash_plain(manager: ManagesKeys, entry: KeyEntry, result: Hashed) -> None:
-    # A prefix that is stored stays, unless it gives the key away: others may know the key by it.
-    prefix = str(entry.record.get("api_key_prefix") or "")
-    plain = str(entry.record["api_key"])
-    keeps = prefix and len(plain) >= _LONG_ENOUGH_FOR_A_PREFIX and len(prefix) <= PREFIX_LENGTH
-    changes = {
-        "api_key": None,
-        "api_key_hash": entry.hash,
-        "api_key_prefix": prefix if keeps else entry.id,
-    }
+    changes = {"api_key": None, "api_key_hash": entry.hash, "api_key_prefix": entry.id}
     try:
         result.count += manager.update_key(entry.hash, changes)
     except (Conflict, RecordError) as error:
