@@ -17,7 +17,7 @@ setup(
         "livekit-api>=1.2",
         "aiohttp>=3.10",  # livekit-api's transport; its errors are told apart in webcall/core/livekit.py
         "pyjwt>=2.10",  # livekit-api's signer
-        "pymongo>=4.10",
+        "pymongo>=4.12",
         "pluggy>=1.5",
         "gunicorn>=23",
         "pyyaml>=6.0",
