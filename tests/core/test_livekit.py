@@ -66,6 +66,19 @@ def test_a_connection_that_broke_is_tried_once_more(livekit: LiveKit, fake: Fake
     assert fake.requests == ["CreateRoom"] * 2
 
 
+def test_a_break_before_an_unreachable_server(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """A request that may have arrived counts as broken, though nothing listens when it is repeated."""
+
+    def vanish(exchange: Exchange) -> None:
+        fake.stop_listening()
+        exchange.reset()
+
+    fake.script = vanish
+    with pytest.raises(LiveKitError) as caught:
+        livekit.create_room(ROOM)
+    assert caught.value.kind == "broken"
+
+
 def test_idle_connections_that_the_server_closed(livekit: LiveKit, fake: FakeLiveKit) -> None:
     """A restart of LiveKit between two calls fails neither of them."""
     livekit.create_room(ROOM)

@@ -111,6 +111,17 @@ def test_nobody_knows() -> None:
     assert [backend.asked for backend in backends] == [1, 1]
 
 
+def test_the_four_kinds_of_404_cost_the_same() -> None:
+    """Unknown, inactive, another owner's and outside the list: each is one look-up in the store."""
+    listed = Caller(email=ADA.email, allowed_assistants=frozenset({"another"}))
+    # A store answers None for another owner's, as for what it does not have.
+    for answer, caller in ((None, ADA), (Refused("inactive"), ADA), (assistant(), listed)):
+        assistants, [store] = shelf(answer)
+        with pytest.raises(AssistantNotFound):
+            assistants.find("helper", caller)
+        assert store.asked == 1
+
+
 def test_outside_the_list_takes_the_way_of_the_unknown() -> None:
     """An id outside the key's list costs the same look-ups as one that does not exist."""
     listed = Caller(email=ADA.email, allowed_assistants=frozenset({"another"}))

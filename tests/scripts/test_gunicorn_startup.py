@@ -163,6 +163,17 @@ def test_reload_with_broken_settings_changes_nothing(service: Service) -> None:
     assert "Traceback" not in service.log.read_text()
 
 
+def test_a_worker_that_dies_beside_broken_settings(service: Service) -> None:
+    """A worker killed while config.yaml is broken is replaced by one with the settings that were checked."""
+    booted = re.compile(r"Booting worker with pid: (\d+)")
+    write(service.folder, service.content | {"call": {"join_window_s": "soon"}})
+    [pid] = booted.findall(service.log.read_text())
+    os.kill(int(pid), signal.SIGKILL)
+    service.wait_for_line("Booting worker", 2)
+    programs.wait_until(service.answers, service.process)
+    assert len(booted.findall(service.log.read_text())) == 2
+
+
 def test_long_bearer_token_arrives(service: Service) -> None:
     """A bearer token of 60 KB reaches the application, which refuses it itself."""
     token = "x" * 60_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -84,9 +85,16 @@ class FakeLiveKit:
             connection.close()
         self._open.clear()
 
-    def close(self) -> None:
-        """Stop listening."""
+    def stop_listening(self) -> None:
+        """Refuse new connections."""
+        # Without the shutdown the thread in accept() holds the port.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def close(self) -> None:
+        """Stop listening, and close what is open."""
+        self.stop_listening()
         self.hang_up()
 
     def _accept(self) -> None:

@@ -167,8 +167,12 @@ class LiveKit:
             return await call(self._api())
         except aiohttp.ClientConnectorError:
             raise
-        except _BROKEN:
-            return await call(self._api())
+        except _BROKEN as broken:
+            try:
+                return await call(self._api())
+            except aiohttp.ClientConnectorError:
+                # The first request may have arrived: not the same as one that nobody took.
+                raise broken from None
 
     def _api(self) -> api.LiveKitAPI:
         loop = asyncio.get_running_loop()
