@@ -22,13 +22,21 @@ from webcall import BackendError, Conflict, RecordError
 from webcall.records import hash_api_key
 
 
+def hashed(record):
+    """Return a key's record with the hash in the place of the plain key."""
+    fields = {name: value for name, value in record.items() if name != "api_key"}
+    return {**fields, "api_key_hash": hash_api_key(record["api_key"])}
+
+
 def test_keys_are_added_changed_and_found_again(tmp_path, open_keys, a_key):
     """A key is stored with times as RFC 3339 text, changed by its hash, and a field set to None goes."""
     keys = open_keys(tmp_path / "keys.yaml", may_be_missing=True)
-    keys.add_key(a_key("k", expires_at=datetime(2099, 1, 2, tzinfo=UTC), org_name="o", note=None))
+    keys.add_key(hashed(a_key("k", expires_at=datetime(2099, 1, 2, tzinfo=UTC), org_name="o", note=None)))
     with pytest.raises(Conflict):
         keys.add_key({"api_key_hash": hash_api_key("k"), "user_email": "x@example.com"})
-    keys.add_key(a_key("l"))
+    keys.add_key(hashed(a_key("l")))
+    with pytest.raises(RecordError, match="never written"):
+        keys.add_key(a_key("m"))
     changes = {"api_key": None, "api_key_hash": hash_api_key("k"), "org_name": None, "user_name": "n"}
     assert keys.update_key(hash_api_key("k"), changes) is True
     assert keys.update_key(hash_api_key("m"), changes) is False
@@ -46,7 +54,7 @@ def test_keys_are_added_changed_and_found_again(tmp_path, open_keys, a_key):
             "api_key_hash": hash_api_key("k"),
             "user_name": "n",
         },
-        a_key("l"),
+        hashed(a_key("l")),
     ]
     assert keys.validate("k").name == "n"
 
@@ -211,9 +219,9 @@ def test_a_link_stays_a_link_and_a_failed_write_changes_nothing(tmp_path, open_k
     link = tmp_path / "link.json"
     link.symlink_to(real)
     keys = open_keys(link)
-    keys.add_key(a_key("k"))
+    keys.add_key(hashed(a_key("k")))
     assert link.is_symlink()
-    assert json.loads(real.read_text()) == [a_key("k")]
+    assert json.loads(real.read_text()) == [hashed(a_key("k"))]
     content = real.read_bytes()
 
     def full(descriptor):
@@ -221,7 +229,7 @@ def test_a_link_stays_a_link_and_a_failed_write_changes_nothing(tmp_path, open_k
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BackendError, match="cannot be written: No space left"):
-        keys.add_key(a_key("l"))
+        keys.add_key(hashed(a_key("l")))
     assert real.read_bytes() == content
     assert not list(tmp_path.glob(".*.tmp"))
 
@@ -230,12 +238,14 @@ WRITER = """
     import sys
     from pathlib import Path
     from plugins.file import FileAssistants, FileKeys
+    from webcall.records import hash_api_key
     kind, path, name = sys.argv[1:]
     store = (FileKeys if kind == "keys" else FileAssistants)(Path(path), may_be_missing=True)
     sys.stdin.read()
     for number in range(15):
         if kind == "keys":
-            store.add_key({"api_key": f"{name}{number}", "user_email": "o"})
+            api_key_hash = hash_api_key(f"{name}{number}")
+            store.add_key({"api_key_hash": api_key_hash, "user_name": f"{name}{number}", "user_email": "o"})
         else:
             store.put_assistant({"assistant_id": f"{name}{number}", "assistant_created_by_email": "o"})
 """
@@ -260,7 +270,7 @@ def test_two_processes_that_write_at_once_lose_nothing(tmp_path, open_keys, open
         writer.stdin.close()  # both begin once both are up
     assert [writer.wait(60) for writer in writers] == [0, 0]
     if kind == "keys":
-        found = {each["api_key"] for each in open_keys(path).list_keys()}
+        found = {each["user_name"] for each in open_keys(path).list_keys()}
     else:
         found = {each["assistant_id"] for each in open_assistants(path).list_assistants()}
     assert found == {f"{name}{number}" for name in "ab" for number in range(15)}
