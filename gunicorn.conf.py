@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import resource
 import socket
+import struct
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import glogging, systemd
@@ -79,6 +81,9 @@ logconfig_dict = logs.dict_config(_config.log)
 control_socket_disable = True
 
 
+_PATIENCE_S = 10
+
+
 class _SettingsRefused(Exception):
     """The settings read on SIGHUP cannot be used."""
 
@@ -97,7 +102,8 @@ def on_starting(server: Arbiter) -> None:
 def _fault_of(host: str, port: int) -> str | None:
     """Return why nobody can listen at `host`:`port`, or None."""
     try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[:1]:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found[:1]:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
@@ -137,10 +143,23 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Tell the services how many threads they have, and connect before the first request comes."""
+    """Tell the services how many threads they have, and make the backends before a request needs them."""
     services = worker.wsgi.extensions["webcall"]
     services.use_threads(worker.cfg.threads)
-    services.warm_up()
+    # In a thread: a large file takes seconds to index, and this worker has to show that it lives.
+    threading.Thread(target=services.warm_up, name="warm up", daemon=True).start()
+    _bound_waiting(worker)
+
+
+def _bound_waiting(worker: Worker) -> None:
+    """Let no client hold a request thread by sending or taking nothing for so long.
+
+    gthread reads requests and writes answers with blocking sockets; on Linux, those that are accepted
+    have the timeouts of the listening one.
+    """
+    for listener in worker.sockets:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _PATIENCE_S, 0))
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:

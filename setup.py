@@ -11,6 +11,7 @@ setup(
     package_data={"webcall": ["py.typed", "http/static/*"]},
     install_requires=[
         "flask>=3.1",
+        "click>=8.4",  # flask's; its ParamType is generic from here on
         "flask-smorest>=0.45",
         "marshmallow>=4.0",
         "webargs>=8.6",

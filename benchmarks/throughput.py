@@ -70,7 +70,7 @@ def running(command: list[str], environment: Mapping[str, str], port: int) -> It
             time.sleep(0.05)
         yield process.pid
     finally:
-        process.kill() if "livekit" in command[0] else process.terminate()
+        process.kill() if Path(command[0]).name.startswith("livekit") else process.terminate()
         process.wait()
 
 

@@ -7,6 +7,9 @@ secret, a token, a prompt or a caller's metadata.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
+
+LiveKitFault = Literal["unreachable", "tls", "timeout", "unauthorized", "refused", "broken", "answer"]
 
 
 class WebCallError(Exception):
@@ -71,13 +74,10 @@ class TemplateError(WebCallError):
 
 
 class LiveKitError(WebCallError):
-    """LiveKit did not do what was asked: 500.
+    """LiveKit did not do what was asked: 500."""
 
-    `kind` is one of `unreachable`, `tls`, `timeout`, `unauthorized`, `refused`, `answer`.
-    """
-
-    def __init__(self, kind: str, message: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: LiveKitFault, message: str) -> None:
+        self.kind: LiveKitFault = kind
         super().__init__(message)
 
 

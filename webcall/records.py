@@ -20,6 +20,7 @@ from webcall.interfaces import Assistant, Caller, Record
 
 PREFIX_LENGTH = 12
 PUBLISHABLE_PREFIX = "lvp_"
+REVOKED, EXPIRED = "revoked", "expired"
 DEFAULT_MODE = "pipeline"
 
 
@@ -180,13 +181,14 @@ def check_assistant_record(record: Any) -> None:
 def caller_from_record(record: Record) -> Caller:
     """Return whose key a record describes.
 
-    Raises `Refused` if the key is revoked or expired and `RecordError` if the record is unusable.
+    Raises `Refused`, its text `REVOKED` or `EXPIRED`, if the key is no longer good, and `RecordError`
+    if the record is unusable.
     """
     key = _load(_KEY, record, "API key record")
     if not key["is_active"]:
-        raise Refused("API key is revoked")
+        raise Refused(REVOKED)
     if key["expires_at"] is not None and key["expires_at"] <= _now():
-        raise Refused("API key has expired")
+        raise Refused(EXPIRED)
     return Caller(
         email=key["user_email"],
         name=key["user_name"],

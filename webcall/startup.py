@@ -47,7 +47,8 @@ def prepare(
     """Read and check everything an operator can get wrong; open no connection.
 
     `source` is a mapping as YAML gives it, a path, or None to look for config.yaml; `environ` fills
-    its references (default: the process's). Raises `ConfigError` with every fault that was found, one
+    its references (default: the process's; a backend such as `env` reads its own variables from the
+    process's all the same). Raises `ConfigError` with every fault that was found, one
     line each, led by the setting's path.
     """
     reading = read(source, os.environ if environ is None else environ)

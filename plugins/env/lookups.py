@@ -35,8 +35,11 @@ class EnvAssistants:
     def get(self, assistant_id: str, caller: Caller) -> Assistant | None:
         """Return the caller's own assistant, or None; raises `Refused` if it is inactive."""
         record = self._by_id.get(assistant_id)
+        # Another's is passed by before the copy, so that it takes no longer than what is not there.
+        if record is None or record["assistant_created_by_email"] != caller.email:
+            return None
         # A copy: what one request does to the record must not reach the next one's.
-        return None if record is None else assistant_for(caller, copy.deepcopy(record))
+        return assistant_for(caller, copy.deepcopy(record))
 
     def list_assistants(self) -> list[Record]:
         """Return every record."""

@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, fields, post_load
 
 from webcall import RecordError
 from webcall.records import check_assistant_record, check_key_record, hash_api_key, key_hash_of, key_id_of
+from webcall.strict import Repeated, distinct
 
 KEYS, KEY, OWNER, ASSISTANTS = "WEBCALL_API_KEYS", "WEBCALL_API_KEY", "WEBCALL_OWNER", "WEBCALL_ASSISTANTS"
 DEFAULT_OWNER = "owner@localhost"
@@ -53,9 +54,12 @@ def _records(
     if not text.strip():
         return []
     try:
-        records = json.loads(text)
+        records = json.loads(text, object_pairs_hook=distinct)
     except json.JSONDecodeError as error:
         faults[variable] = [f"not JSON: {error.msg}, line {error.lineno} column {error.colno}"]
+        return []
+    except Repeated:
+        faults[variable] = ["a field stands twice in one record: remove one of them"]
         return []
     except (ValueError, RecursionError):
         faults[variable] = ["not JSON that can be read: a number too long, or nested too deep"]

@@ -29,7 +29,7 @@ class FileAssistants:
 
         Raises `Refused` if it is inactive and `BackendError` if the file never was usable.
         """
-        record = self._source.snapshot().find(assistant_id)
+        record = self._source.snapshot().find(assistant_id, caller.email)
         return None if record is None else assistant_for(caller, record)
 
     def ping(self) -> str | None:

@@ -1,7 +1,8 @@
 """A read-only index of records in a file of its own, mapped into memory.
 
 Layout: every record as JSON text, one after the other; a table sorted by digest (SHA-256 of the
-look-up key, offset and length of the record); a footer (number of records, offset of the table).
+look-up key, and of the owner, offset and length of the record); a footer (number of records, offset
+of the table).
 A look-up bisects the table and parses one record, however many there are, and opening one parses
 nothing: that is what keeps a reload off the interpreter lock.
 """
@@ -18,9 +19,10 @@ from typing import IO, Any
 
 from webcall.interfaces import Record
 
-_ENTRY = struct.Struct(">32sQQ")
+_ENTRY = struct.Struct(">32s32sQQ")
 _FOOTER = struct.Struct(">QQ")
 _DIGEST_SIZE = 32
+_OWNER = "assistant_created_by_email"
 
 
 def digest_of(key: str) -> bytes:
@@ -35,7 +37,7 @@ def write_snapshot(records: Iterable[tuple[str, Any]], out: IO[bytes]) -> None:
     for key, record in records:
         text = json.dumps(record, separators=(",", ":")).encode("ascii")
         out.write(text)
-        table.append((digest_of(key), offset, len(text)))
+        table.append((digest_of(key), digest_of(str(record.get(_OWNER))), offset, len(text)))
         offset += len(text)
     for entry in sorted(table):
         out.write(_ENTRY.pack(*entry))
@@ -58,13 +60,18 @@ class Snapshot:
         start = self._table + position * _ENTRY.size
         return self._map[start : start + _DIGEST_SIZE]
 
-    def find(self, key: str) -> Record | None:
-        """Return the record that a look-up key has, or None."""
+    def find(self, key: str, owner: str | None = None) -> Record | None:
+        """Return the record that a look-up key has, or None.
+
+        With `owner` another's assistant is passed by unparsed: its size does not show in the time.
+        """
         digest = digest_of(key)
         position = bisect.bisect_left(self, digest)
         if position == len(self) or self[position] != digest:
             return None
-        _, offset, length = _ENTRY.unpack_from(self._map, self._table + position * _ENTRY.size)
+        _, owned, offset, length = _ENTRY.unpack_from(self._map, self._table + position * _ENTRY.size)
+        if owner is not None and owned != digest_of(owner):
+            return None
         return self._record(offset, length)
 
     def records(self) -> Iterator[Record]:
@@ -73,7 +80,7 @@ class Snapshot:
             _ENTRY.unpack_from(self._map, self._table + position * _ENTRY.size)
             for position in range(len(self))
         )
-        for offset, length in sorted((offset, length) for _, offset, length in entries):
+        for offset, length in sorted((offset, length) for _, _, offset, length in entries):
             yield self._record(offset, length)
 
     def _record(self, offset: int, length: int) -> Record:

@@ -2,7 +2,9 @@
 
 A request costs one `stat`. Where that shows a change, a background thread loads the new contents
 and swaps the snapshot; for a small source the request waits for it a moment, so that a revoked key
-stops at once. What cannot be used is logged once, and the last good contents go on serving.
+stops at once. Another thread looks once a second, so that a large source is loaded soon after its
+change and not only when the next request comes. What cannot be used is logged once, and the last
+good contents go on serving.
 """
 
 from __future__ import annotations
@@ -61,29 +63,51 @@ class Source:
         self._without_threads()
         _sources.add(self)
         self._reload()
+        self._watch_it()
 
     def _without_threads(self) -> None:
         # Loads are numbered. A request waits for one that begins after its own look at the file.
         self._changed = threading.Condition()
         self._begun = self._ended = self._wanted = 0
         self._thread: threading.Thread | None = None
+        self._watch: threading.Thread | None = None
+        self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
 
     def snapshot(self) -> Snapshot:
         """Return the newest usable contents; raise `BackendError` while there have never been any."""
+        if self._watch is None:
+            self._watch_it()
+        self._look_for_change(WAIT_FOR_SMALL_S)
+        state = self._state
+        if state.snapshot is None:
+            raise BackendError(state.fault or f"{self.path}: not loaded yet")
+        return state.snapshot
+
+    def _look_for_change(self, wait_s: float) -> None:
         state = self._state
         top = self._look()
         if top != state.top:
-            self._ask_for_load(WAIT_FOR_SMALL_S if self._is_small(top) else 0)
+            self._ask_for_load(wait_s if self._is_small(top) else 0)
         elif state.retry_at is not None:
             if time.monotonic() >= state.retry_at:
                 self._ask_for_load(0)
         elif state.survey and state.survey.is_folder and time.monotonic() >= self._next_scan:
             self._ask_for_load(0)
-        state = self._state
-        if state.snapshot is None:
-            raise BackendError(state.fault or f"{self.path}: not loaded yet")
-        return state.snapshot
+
+    def _watch_it(self) -> None:
+        with self._changed:
+            if self._watch is None and not self._closed:
+                # It must not keep an object alive that nobody uses any more.
+                arguments = (weakref.ref(self), self._stop)
+                thread = threading.Thread(
+                    target=_watch, args=arguments, daemon=True, name=f"watch {self.kind.name}"
+                )
+                try:
+                    thread.start()
+                except RuntimeError:  # no thread to be had now; the next look-up tries again
+                    return
+                self._watch = thread
 
     def fault(self) -> str | None:
         """Return what is wrong with the newest contents (path, place, field), or None."""
@@ -97,12 +121,14 @@ class Source:
         """End the thread and the child process, if any. The snapshot goes on serving."""
         with self._changed:
             self._closed = True
-            thread, child = self._thread, self._child
+            thread, child, watch = self._thread, self._child, self._watch
             self._changed.notify_all()
+        self._stop.set()
         if child is not None:
             child.kill()
-        if thread is not None:
-            thread.join(CLOSING_S)
+        for each in (thread, watch):
+            if each is not None:
+                each.join(CLOSING_S)
 
     def _look(self) -> Look:
         try:
@@ -221,6 +247,15 @@ class Source:
         self._state = replace(
             state, snapshot=snapshot, top=top, survey=survey, fault=fault, fault_of=top, retry_at=retry_at
         )
+
+
+def _watch(reference: weakref.ref[Source], stop: threading.Event) -> None:
+    while not stop.wait(SCAN_INTERVAL_S):
+        source = reference()
+        if source is None:
+            return
+        source._look_for_change(0)
+        del source
 
 
 # A child of a fork has the snapshot, but none of the parent's threads, and perhaps a lock held by one.

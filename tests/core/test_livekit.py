@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.fake_livekit import Exchange, FakeLiveKit
 from webcall.config import LiveKitConfig
-from webcall.core import livekit as module
+from webcall.core import leftovers
 from webcall.core.livekit import LiveKit, NewRoom
 from webcall.errors import LiveKitError
 
@@ -84,6 +84,7 @@ def test_idle_connections_that_the_server_closed(livekit: LiveKit, fake: FakeLiv
     livekit.create_room(ROOM)
     fake.hang_up()
     assert livekit.create_room(ROOM) == ROOM.metadata
+    assert fake.connections == 2
 
 
 def test_two_breaks_in_a_row_are_an_error(livekit: LiveKit, fake: FakeLiveKit) -> None:
@@ -102,7 +103,7 @@ def test_a_hanging_server_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit)
     with pytest.raises(LiveKitError) as caught:
         livekit.create_room(ROOM)
     assert caught.value.kind == "timeout"
-    assert 0.9 < time.monotonic() - began < 2
+    assert 0.9 < time.monotonic() - began < 5
 
 
 def test_a_slow_drip_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> None:
@@ -118,7 +119,7 @@ def test_a_slow_drip_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> N
     began = time.monotonic()
     with pytest.raises(LiveKitError, match="no answer within 1 s"):
         livekit.create_room(ROOM)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     done.set()
 
 
@@ -126,7 +127,7 @@ def test_a_room_whose_creation_was_not_answered_is_removed(
     livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a time-out the room is deleted in the background, once LiveKit answers again."""
-    monkeypatch.setattr(module, "_LOOK_AGAIN_AFTER_S", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(leftovers, "PAUSE_S", 0.05)
 
     def hang_once(exchange: Exchange) -> None:
         exchange.make_room_in_silence()
@@ -139,11 +140,31 @@ def test_a_room_whose_creation_was_not_answered_is_removed(
     assert fake.rooms == {}
 
 
+def test_a_loop_that_is_late_leaves_no_room_behind(
+    livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the request thread gives up before the loop does, the room is removed as well."""
+    monkeypatch.setattr(leftovers, "PAUSE_S", 0.05)
+    given_up = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        exchange.make_room_in_silence()
+        fake.script = Exchange.serve
+        # The loop is kept from its own timeout until the request thread has gone.
+        livekit._loop._running().call_soon_threadsafe(given_up.wait, 10)
+
+    fake.script = hold
+    with pytest.raises(LiveKitError, match="no answer"):
+        livekit.create_room(ROOM)
+    given_up.set()
+    assert fake.deleted.wait(10)
+
+
 def test_another_callers_room_is_left_alone(
     livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the name belonged to a living room of somebody else, nothing is deleted after a time-out."""
-    monkeypatch.setattr(module, "_LOOK_AGAIN_AFTER_S", (0.01,))
+    monkeypatch.setattr(leftovers, "PAUSE_S", 0.01)
     looked = threading.Event()
 
     def hang_once(exchange: Exchange) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from webcall.core.lookup import Assistants, KeyRing
-from webcall.errors import AssistantNotFound, BackendError, Refused, Unauthorized
+from webcall.errors import AssistantNotFound, BackendError, RecordError, Refused, Unauthorized
 from webcall.interfaces import Assistant, Caller
 
 ADA = Caller(email="ada@example.com")
@@ -129,6 +129,11 @@ def test_outside_the_list_takes_the_way_of_the_unknown() -> None:
     with pytest.raises(AssistantNotFound):
         assistants.find("helper", listed)
     assert [store.asked for store in stores] == [1, 1]
+    for answer in (Refused("inactive"), RecordError("assistant record: unusable")):
+        assistants, stores = shelf(answer, None)
+        with pytest.raises(AssistantNotFound):
+            assistants.find("helper", listed)
+        assert [store.asked for store in stores] == [1, 1]
     nothing = Caller(email=ADA.email, allowed_assistants=frozenset())
     with pytest.raises(AssistantNotFound):
         assistants.find("helper", nothing)

@@ -60,6 +60,21 @@ def test_backends_are_made_late_once_and_closed(setup: Setup) -> None:
     assert counts["closed"] == 2
 
 
+def test_one_that_cannot_be_closed_keeps_no_other_open(setup: Setup) -> None:
+    """An error in one backend's close() is logged, and the next one is closed all the same."""
+    counts = {"made": 0, "closed": 0}
+
+    class Stuck(Counting):
+        def close(self) -> None:
+            super().close()
+            raise RuntimeError("stuck")
+
+    made = services(setup, lambda _: Stuck(counts))
+    made.warm_up()
+    made.close()
+    assert counts == {"made": 2, "closed": 2}
+
+
 def test_a_backend_that_cannot_be_made_is_an_outage_for_as_long(setup: Setup) -> None:
     """A factory that fails gives an error without its text, and is tried again."""
     attempts = []

@@ -148,10 +148,10 @@ def test_health_answers_while_livekit_hangs(
             assert get(service.port, "/health").status == 200
             slowest = max(slowest, time.monotonic() - began)
             time.sleep(0.05)
-    assert slowest < 1
+    assert slowest < 3
     answers = [future.result() for future in calls]
     assert {answer.status for answer, _ in answers} == {500, 503}
-    assert max(took for _, took in answers) < 5 + 1 + 1
+    assert max(took for _, took in answers) < 5 + 1 + 3
     for answer, _ in answers:
         if answer.status == 503:
             assert int(answer.headers["Retry-After"]) >= 1

@@ -119,7 +119,7 @@ def test_ready_fits_the_document(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
     def down() -> None:
         raise LiveKitError("timeout", "no answer")
 
-    readiness._asked[0] = ("livekit", down)
+    monkeypatch.setattr(readiness._asked[0], "_ping", down)
     readiness._kept = None
     not_ready = client.get("/ready")
     assert not_ready.status_code == 503

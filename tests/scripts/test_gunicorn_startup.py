@@ -181,6 +181,18 @@ def test_long_bearer_token_arrives(service: Service) -> None:
     assert service.status({"Authorization": f"Bearer {token * 2}"}) == 431
 
 
+def test_clients_that_send_half_a_request_are_let_go(service: Service) -> None:
+    """More silent clients than there are threads keep /health waiting for a while, not for good."""
+    silent = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(10)]
+    try:
+        for client in silent:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n")
+        assert service.status() == 200
+    finally:
+        for client in silent:
+            client.close()
+
+
 def test_malformed_header_is_not_quoted_in_the_log(service: Service) -> None:
     """A key in a header line that gunicorn cannot parse does not get into the log."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:

@@ -82,6 +82,9 @@ class FakeLiveKit:
     def hang_up(self) -> None:
         """Close every idle connection, as a server does that restarts."""
         for connection in self._open:
+            # The thread that reads it holds the descriptor: closing alone would tell the client nothing.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             connection.close()
         self._open.clear()
 

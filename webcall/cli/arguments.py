@@ -11,6 +11,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from webcall.strict import Repeated, distinct
+
 C = TypeVar("C", bound=Callable[..., Any])
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -59,9 +61,11 @@ def _refuse_repeat(position: int) -> NoReturn:
 
 def _value(text: str, position: int) -> Any:
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_distinct)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=distinct)
     except RecursionError:
         raise click.BadParameter(f"number {position} has a value that is nested too deep") from None
+    except Repeated:
+        raise click.BadParameter(f"number {position} has an object with one name twice") from None
     except ValueError:
         return text
     typed_otherwise = isinstance(value, int | float) and json.dumps(value) != text
@@ -74,13 +78,6 @@ def _refuse(_: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     return number if math.isfinite(number := float(text)) else _refuse(text)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise click.BadParameter("a value has an object with one name twice")
-    return found
 
 
 def _length(value: str, units: str) -> timedelta | None:

@@ -9,6 +9,7 @@ import click
 import yaml
 
 from webcall.records import as_json_value
+from webcall.strict import DistinctMappings, Repeated, distinct
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -26,9 +27,10 @@ def read_definitions(file: IO[str]) -> list[Any]:
     except RecursionError:
         raise click.ClickException(f"{file.name}: nested too deep") from None
     except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
+        repeated = isinstance(error, Repeated)
+        mark = getattr(error, "mark" if repeated else "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        repeat = "a field stands twice" if isinstance(error, _Repeated) else "neither YAML nor JSON"
+        repeat = "a field stands twice" if repeated else "neither YAML nor JSON"
         raise click.ClickException(f"{file.name}: {repeat}{where}") from None
     if found is None or found == []:
         raise click.ClickException(f"{file.name}: holds no definition")
@@ -39,35 +41,16 @@ def _parse(text: str) -> Any:
     # JSON is YAML too, which takes a hundred times as long to read.
     if text.lstrip()[:1] in ("{", "["):
         try:
-            return json.loads(text, object_pairs_hook=_distinct)
+            return json.loads(text, object_pairs_hook=distinct)
         except json.JSONDecodeError:
             pass
     return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
 
 
-class _Repeated(yaml.MarkedYAMLError):
-    """A field stands twice in one object: all but one of the two would be lost."""
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Repeated
-    return found
-
-
-class _Loader(yaml.SafeLoader):
+class _Loader(DistinctMappings, yaml.SafeLoader):
     """A SafeLoader that refuses repeated fields and leaves dates as they are written."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # the name that PyYAML reads
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for name, _ in node.value:
-            if isinstance(name, yaml.ScalarNode) and name.value in seen:
-                raise _Repeated(problem_mark=name.start_mark)
-            seen.add(name.value if isinstance(name, yaml.ScalarNode) else id(name))
-        return super().construct_mapping(node, deep)

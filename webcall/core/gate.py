@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,11 +56,9 @@ class Gate:
     def _wait(self) -> None:
         if self._in_flight + self._waiting >= self._threads - 1:
             raise Busy(RETRY_AFTER_S)
-        deadline = time.monotonic() + MAX_WAIT_S
         self._waiting += 1
         try:
-            while self._in_flight >= self.places:
-                if not self._free.wait(deadline - time.monotonic()):
-                    raise Busy(RETRY_AFTER_S)
+            if not self._free.wait_for(lambda: self._in_flight < self.places, MAX_WAIT_S):
+                raise Busy(RETRY_AFTER_S)
         finally:
             self._waiting -= 1

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webcall.core.limits import assistant_id_fits
+from webcall.core.lookup import unenforceable
 from webcall.errors import Conflict, RecordError, Refused, WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys, Record
 from webcall.records import (
@@ -43,10 +44,10 @@ class KeyEntry:
         try:
             caller = caller_from_record(self.record)
         except Refused as error:
-            return "revoked" if "revoked" in str(error) else "expired"
+            return str(error)
         except RecordError:
             return "unusable"
-        if caller.publishable or caller.allowed_origins is not None or caller.allowed_metadata is not None:
+        if unenforceable(caller):
             return "unsupported"
         return "active" if self.hash else "unusable"
 

@@ -18,25 +18,19 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import aiohttp
-import structlog
 from livekit import api
 
 from webcall.config.schema import LiveKitConfig
+from webcall.core.leftovers import Leftovers
 from webcall.core.loop_thread import LoopThread
 from webcall.core.tokens import mint
-from webcall.errors import LiveKitError
+from webcall.errors import LiveKitError, LiveKitFault
 
 T = TypeVar("T")
-
-log = structlog.stdlib.get_logger("webcall.livekit")
 
 # A connection that was there and broke: the request may be sent once more, since CreateRoom on a
 # room that exists changes nothing. `ClientConnectorError` (nothing listens) is an OSError as well.
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
-
-# When to look for a room whose creation was not answered: LiveKit may carry it out late.
-_LOOK_AGAIN_AFTER_S = (0.5, 2.0, 5.0, 15.0, 40.0)
-_MAX_LOOKING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +63,8 @@ class LiveKit:
         # Both belong to the loop that made them; a fork starts with a new loop and thus a new client.
         self._client: tuple[asyncio.AbstractEventLoop, api.LiveKitAPI] | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._looking: set[asyncio.Task[None]] = set()
+        self._leftovers: Leftovers | None = None
+        self._closing = False
 
     def create_room(self, room: NewRoom) -> str:
         """Create the room with its dispatch in one request; return the metadata that LiveKit holds for it.
@@ -130,11 +125,15 @@ class LiveKit:
             return answer.status, await answer.content.read(16), ahead_s
 
     def close(self) -> None:
-        """Close the connections and end the event loop's thread."""
-        if self._client is not None:
-            with contextlib.suppress(Exception):
-                self._loop.submit(self._close_client()).result(timeout=5)
-        self._loop.close()
+        """Close the connections and end the event loop's thread. A later call starts anew."""
+        self._closing = True
+        try:
+            if self._client is not None:
+                with contextlib.suppress(Exception):
+                    self._loop.submit(self._close_client()).result(timeout=5)
+            self._loop.close()
+        finally:
+            self._closing = False
 
     def _run(self, coroutine: Awaitable[T]) -> T:
         # The coroutine bounds itself; this second bound holds should the loop's thread be stuck.
@@ -150,8 +149,16 @@ class LiveKit:
             return await self._exchange(lambda client: client.room.create_room(request))
         except LiveKitError as error:
             if error.kind in ("timeout", "broken", "answer"):
-                self._remove_later(request.name, request.metadata)
+                self._look_for(request)
             raise
+        except asyncio.CancelledError:
+            # The request thread gave up on a loop that was late.
+            self._look_for(request)
+            raise
+
+    def _look_for(self, request: api.CreateRoomRequest) -> None:
+        if self._leftovers is not None and not self._closing:
+            self._leftovers.add(request.name, request.metadata)
 
     async def _exchange(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
         try:
@@ -187,36 +194,13 @@ class LiveKit:
                 config.url, config.api_key, config.api_secret, session=session, failover=False
             )
             self._client, self._session = (loop, client), session
+            self._leftovers = Leftovers(self._exchange)
         return self._client[1]
 
     async def _close_client(self) -> None:
         client, session, self._client, self._session = self._client, self._session, None, None
         if session is not None and client is not None and client[0] is asyncio.get_running_loop():
             await session.close()
-
-    def _remove_later(self, name: str, metadata: str) -> None:
-        if len(self._looking) >= _MAX_LOOKING:
-            return  # An empty room closes itself after its empty_timeout.
-        task = asyncio.get_running_loop().create_task(self._remove(name, metadata))
-        self._looking.add(task)
-        task.add_done_callback(self._looking.discard)
-
-    async def _remove(self, name: str, metadata: str) -> None:
-        """Delete the room if it came to be, and only if it is ours: its metadata holds our nonce."""
-        for pause_s in _LOOK_AGAIN_AFTER_S:
-            await asyncio.sleep(pause_s)
-            try:
-                found = await self._exchange(
-                    lambda client: client.room.list_rooms(api.ListRoomsRequest(names=[name]))
-                )
-                if any(room.metadata == metadata for room in found.rooms):
-                    await self._exchange(
-                        lambda client: client.room.delete_room(api.DeleteRoomRequest(room=name))
-                    )
-                    log.info("removed a room whose creation was not answered", room=name)
-                    return
-            except LiveKitError:
-                continue
 
 
 _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
@@ -242,7 +226,7 @@ def _explain(error: Exception) -> LiveKitError:
     if isinstance(error, api.ServerError):
         if error.status in (401, 403):
             return LiveKitError("unauthorized", "LiveKit refuses the API key or secret")
-        kind = "answer" if error.status >= 500 else "refused"
+        kind: LiveKitFault = "answer" if error.status >= 500 else "refused"
         return LiveKitError(kind, f"LiveKit answers with {error.status} {error.code}")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return LiveKitError(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from webcall.errors import AssistantNotFound, BackendError, Refused, Unauthorized
+from webcall.errors import AssistantNotFound, BackendError, RecordError, Refused, Unauthorized
 from webcall.interfaces import Assistant, AssistantStore, Caller, KeyValidator
 
 T = TypeVar("T")
@@ -37,10 +37,15 @@ class KeyRing:
         raise Unauthorized
 
 
+def unenforceable(caller: Caller) -> bool:
+    """Return whether a key has restrictions that this version knows and cannot enforce."""
+    limits = (caller.allowed_origins, caller.allowed_metadata)
+    return caller.publishable or any(limit is not None for limit in limits)
+
+
 def _usable(caller: Caller) -> Caller:
     """Refuse a key whose restrictions this version cannot enforce, rather than ignore them."""
-    limits = (caller.allowed_origins, caller.allowed_metadata)
-    if caller.publishable or any(limit is not None for limit in limits):
+    if unenforceable(caller):
         log.warning("key refused: publishable keys, origins and metadata names come later", key=caller.key_id)
         raise Unauthorized
     return caller
@@ -64,7 +69,14 @@ class Assistants:
             try:
                 found = _ask(name, Assistant, lambda get=store.get: get(assistant_id, caller))  # type: ignore[misc]
             except Refused:
-                break
+                if allowed:
+                    break
+                continue
+            except RecordError:
+                # Outside the key's list not even a record's faults may show.
+                if allowed:
+                    raise
+                continue
             if found is not None and allowed:
                 return found
         raise AssistantNotFound

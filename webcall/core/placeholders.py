@@ -23,6 +23,7 @@ from webcall.errors import InvalidMetadata, TemplateError
 from webcall.records import as_json_value
 
 FIELD_LIMIT_BYTES = 64 * 1024
+TEMPLATE_LIMIT_CHARACTERS = 128 * 1024
 """UTF-8 bytes that a filled field may have."""
 
 # One step is a tag, or a turn of a section: at about a microsecond each, well under 100 ms in all.
@@ -47,6 +48,7 @@ def check_template(text: str) -> None:
     That is an unclosed tag or section, a stray close, a partial, a change of delimiters, or more text
     than `FIELD_LIMIT_BYTES`. The message names the tag and its place, and nothing else of the text.
     """
+    _check_length(text)
     _check_size(_parsed(text).fixed_bytes)
 
 
@@ -60,6 +62,7 @@ def fill(text: str, *, metadata: Mapping[str, Any], defaults: Mapping[str, Any],
     even without metadata) and `InvalidMetadata` if the metadata makes the field larger than
     `FIELD_LIMIT_BYTES` or makes filling it take too many steps.
     """
+    _check_length(text)
     template = _parsed(text)
     _check_size(template.fixed_bytes)
     if "{{" not in text:
@@ -74,6 +77,15 @@ def fill(text: str, *, metadata: Mapping[str, Any], defaults: Mapping[str, Any],
     except _Stop as stop:
         raise TemplateError(f"without any metadata, {stop} in the text or the defaults") from None
     raise InvalidMetadata(f"With this metadata, {reason} in metadata.")
+
+
+def _check_length(text: str) -> None:
+    # Before it is parsed: the time for that grows with the text, and a store may hold megabytes.
+    if len(text) > TEMPLATE_LIMIT_CHARACTERS:
+        raise TemplateError(
+            f"the text has {len(text):,} characters, and at most {TEMPLATE_LIMIT_CHARACTERS:,} are read:"
+            " shorten it"
+        )
 
 
 def _check_size(size: int) -> None:

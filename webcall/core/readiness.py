@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -18,6 +17,8 @@ from webcall.logs import describe
 log = structlog.stdlib.get_logger("webcall.readiness")
 
 KEPT_S = 1.0
+
+Answer = Literal["ok", "degraded", "down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,16 @@ class State:
 class Readiness:
     """Asks everything at once, and keeps the answer for a second."""
 
-    def __init__(self, livekit: LiveKit, backends: Sequence[tuple[str, Any]]) -> None:
-        """Take the backends in use by name; a name may stand twice, for its two sides."""
-        self._asked: list[tuple[str, Callable[[], str | None]]] = [("livekit", livekit.ping)]
-        self._asked += [(name, backend.ping) for name, backend in backends if isinstance(backend, Pings)]
+    def __init__(self, livekit: LiveKit, backends: Sequence[tuple[str, Any]], *, patience_s: float) -> None:
+        """Take the backends in use by name; a name may stand twice, for its two sides.
+
+        Whoever has not answered within `patience_s` is down.
+        """
+        self._patience_s = patience_s
+        self._asked = [_Asked("livekit", livekit.ping)]
+        self._asked += [
+            _Asked(name, backend.ping) for name, backend in backends if isinstance(backend, Pings)
+        ]
         self._checking = threading.Lock()
         self._kept: tuple[float, State] | None = None
 
@@ -52,20 +59,47 @@ class Readiness:
             return self._kept[1]
 
     def _check(self) -> State:
-        with ThreadPoolExecutor(max_workers=len(self._asked), thread_name_prefix="ready") as pool:
-            answers = list(pool.map(lambda asked: _answer(*asked), self._asked))
-        down = dict.fromkeys(name for name, kind in answers if kind == "down")
-        degraded = dict.fromkeys(name for name, kind in answers if kind == "degraded")
+        for asked in self._asked:
+            asked.begin()
+        until = time.monotonic() + self._patience_s
+        answers = [(asked.name, asked.answer(until)) for asked in self._asked]
+        down = dict.fromkeys(name for name, answer in answers if answer == "down")
+        degraded = dict.fromkeys(name for name, answer in answers if answer == "degraded")
         return State(tuple(down), tuple(name for name in degraded if name not in down))
 
 
-def _answer(name: str, ping: Callable[[], str | None]) -> tuple[str, str]:
-    try:
-        reason = ping()
-    except Exception as error:
-        log.warning("not ready", backend=name, **describe(error))
-        return name, "down"
-    if reason:
-        log.warning("degraded", backend=name, reason=reason)
-        return name, "degraded"
-    return name, "ok"
+class _Asked:
+    """One backend's ping, in a thread of its own and never twice at once: it may hang for ever."""
+
+    def __init__(self, name: str, ping: Callable[[], str | None]) -> None:
+        self.name = name
+        self._ping = ping
+        self._thread: threading.Thread | None = None
+        self._answer: Answer = "down"
+
+    def begin(self) -> None:
+        """Ask, unless the last asking has not come back yet."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._ask, name=f"ping {self.name}", daemon=True)
+            self._thread.start()
+
+    def answer(self, until: float) -> Answer:
+        """Return the answer; down if there is none at `until` (of the monotonic clock)."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                log.warning("not ready", backend=self.name, error="ping has not come back")
+                return "down"
+        return self._answer
+
+    def _ask(self) -> None:
+        try:
+            reason = self._ping()
+        except Exception as error:
+            log.warning("not ready", backend=self.name, **describe(error))
+            self._answer = "down"
+            return
+        if reason:
+            log.warning("degraded", backend=self.name, reason=reason)
+        self._answer = "degraded" if reason else "ok"

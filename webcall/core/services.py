@@ -16,6 +16,7 @@ from webcall.core.readiness import Readiness
 from webcall.core.rooms import Rooms
 from webcall.errors import BackendError
 from webcall.interfaces import AssistantStore, Closes, KeyValidator
+from webcall.logs import describe
 from webcall.plugin_manager import Plugins
 from webcall.startup import Chosen, Setup
 
@@ -76,7 +77,8 @@ class Services:
     @cached_property
     def readiness(self) -> Readiness:
         """Tells whether calls can be served now."""
-        return Readiness(self.livekit, [*self.validators(), *self.stores()])
+        pings = [*self.validators(), *self.stores()]
+        return Readiness(self.livekit, pings, patience_s=self.config.livekit.timeout_s + 1)
 
     def use_threads(self, threads: int) -> None:
         """Tell how many request threads this worker has."""
@@ -90,10 +92,12 @@ class Services:
             log.error("backend cannot be made", error=str(error))
 
     def close(self) -> None:
-        """Give back connections and threads; for the end of the process."""
-        self.livekit.close()
+        """Give back connections and threads; for the end of the process. What fails does so in the log."""
         with self._making:
             made, self._made = list(self._made.values()), {}
-        for backend in made:
-            if isinstance(backend, Closes):
-                backend.close()
+        for part in (self.livekit, *made):
+            if isinstance(part, Closes):
+                try:
+                    part.close()
+                except Exception as error:
+                    log.error("cannot be closed", part=type(part).__name__, **describe(error))

@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 from webargs.flaskparser import FlaskParser
 
 from webcall.http.errors import invalid
+from webcall.strict import Repeated, distinct
 
 # Larger than any good request: 16 KiB of metadata, an id, and white space.
 MAX_BODY_BYTES = 64 * 1024
@@ -28,7 +29,7 @@ def parse_strict(body: bytes) -> Any:
     try:
         value = json.loads(
             body.decode("utf-8"),
-            object_pairs_hook=_distinct,
+            object_pairs_hook=distinct,
             parse_constant=_refuse_constant,
             parse_float=_finite,
             parse_int=_finite_int,
@@ -36,6 +37,8 @@ def parse_strict(body: bytes) -> Any:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except NotJSON:
         raise
+    except Repeated:
+        raise NotJSON("A name stands twice in one object.") from None
     except UnicodeDecodeError:
         raise NotJSON("Not UTF-8.") from None
     except UnicodeEncodeError:
@@ -45,13 +48,6 @@ def parse_strict(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise NotJSON(f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from None
     return value
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise NotJSON("A name stands twice in one object.")
-    return found
 
 
 def _refuse_constant(_: str) -> NoReturn:

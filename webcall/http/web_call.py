@@ -28,7 +28,7 @@ blueprint = CallBlueprint("web_call", __name__, url_prefix="/web_call", descript
 
 @blueprint.post("/get_token")
 @authenticated
-@blueprint.arguments(TokenRequest, example=REQUEST)
+@blueprint.arguments(TokenRequest(), example=REQUEST)
 @blueprint.response(200, TokenAnswer, description="Token generated.", example=TOKEN)
 @blueprint.alt_response(400, schema=Failure, **FAILURES[400])
 @blueprint.alt_response(401, schema=Failure, **FAILURES[401])

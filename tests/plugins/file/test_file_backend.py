@@ -199,3 +199,18 @@ def test_a_folder_is_used_as_a_whole(tmp_path, an_assistant):
     (tmp_path / "b.json").write_text(json.dumps([an_assistant("other")]))
     with pytest.raises(BackendError, match=r"b\.json: not one record"):
         FileAssistants(tmp_path).ping()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("k.json", '[{"api_key_hash": "%s", "user_email": "o", "is_active": false, "is_active": true}]'),
+        ("k.yaml", "- api_key_hash: %s\n  user_email: o\n  is_active: false\n  is_active: true\n"),
+    ],
+)
+def test_a_field_that_stands_twice_is_a_fault(tmp_path, open_keys, name, text):
+    """A revoked key does not come back because a second is_active follows the first."""
+    path = tmp_path / name
+    path.write_text(text % hash_api_key("k"))
+    with pytest.raises(BackendError, match="twice"):
+        open_keys(path).validate("k")

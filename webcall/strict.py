@@ -1,0 +1,42 @@
+"""JSON and YAML in which a name that stands twice in one object is a fault, not the last one's win."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class Repeated(ValueError):
+    """A name stands twice in one object. `mark` is its place, where the parser knows it."""
+
+    def __init__(self, name: str, mark: yaml.Mark | None = None) -> None:
+        self.name = name
+        self.mark = mark
+        super().__init__("a name stands twice in one object")
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of these pairs: for `object_pairs_hook` of `json.loads`. Raises `Repeated`."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise Repeated(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+class DistinctMappings:
+    """A mixin for loaders of PyYAML, C or not: mappings that name something twice raise `Repeated`."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Look at a mapping's own names before merged ones (`<<`) come in between."""
+        looked_at: set[int] = self.__dict__.setdefault("_looked_at", set())
+        if id(node) not in looked_at:
+            looked_at.add(id(node))
+            seen = set()
+            for name, _ in node.value:
+                if isinstance(name, yaml.ScalarNode):
+                    if name.value in seen:
+                        raise Repeated(name.value, name.start_mark)
+                    seen.add(name.value)
+        super().flatten_mapping(node)  # type: ignore[misc]  # of the loader that this is mixed into
