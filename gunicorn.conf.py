@@ -92,11 +92,19 @@ def on_starting(server: Arbiter) -> None:
     """End with one line if an address is taken; gunicorn would try five times and tell of each."""
     if server.master_pid or server.cfg.reuse_port or systemd.listen_fds(unset_environment=False):
         return  # the listening sockets come from the master that this one replaces, or from systemd
-    for address in server.cfg.address:
+    if _tell_fault_of(server.cfg.address):
+        sys.exit(1)
+
+
+def _tell_fault_of(addresses: list[Any]) -> bool:
+    """Print a line for each address at which nobody can listen; return whether there is one."""
+    found = False
+    for address in addresses:
         if isinstance(address, tuple) and (fault := _fault_of(*address)):
             line = f"http.bind: {address[0]}:{address[1]}: {fault}; WEBCALL_BIND sets another address"
             print(line, file=sys.stderr, flush=True)  # noqa: T201
-            sys.exit(1)
+            found = True
+    return found
 
 
 def _fault_of(host: str, port: int) -> str | None:
@@ -127,6 +135,13 @@ def when_ready(server: Arbiter) -> None:
         except SystemExit as error:
             server.app.cfg = running
             raise _SettingsRefused from error
+        wanted = server.app.cfg.address
+        if wanted != running.address and _tell_fault_of(
+            [one for one in wanted if one not in running.address]
+        ):
+            # gunicorn would have closed the sockets that work before it tries those that do not.
+            server.app.cfg = running
+            raise _SettingsRefused
 
     def reload_or_go_on() -> None:
         try:

@@ -40,3 +40,19 @@ class DistinctMappings:
                         raise Repeated(name.value, name.start_mark)
                     seen.add(name.value)
         super().flatten_mapping(node)  # type: ignore[misc]  # of the loader that this is mixed into
+
+
+def more_values_than(most: int, tree: Any) -> bool:
+    """Return whether a parsed document holds more values than `most`, aliased ones counted each time."""
+    left = [tree]
+    values = 0
+    while left:
+        values += 1
+        if values > most:
+            return True
+        value = left.pop()
+        if isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+    return False

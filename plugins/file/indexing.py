@@ -35,7 +35,8 @@ def folder_records(folder: Path) -> Iterable[tuple[Path, Any]]:
     """Yield file and record for each record file of a folder, by name. Raises as `write_index`."""
     for name in sorted(os.listdir(folder)):  # noqa: PTH208  # names alone: a Path for each costs more
         path = folder / name
-        if is_record_file(name) and not path.is_dir():
+        # As the survey: what is no regular file (a FIFO, a link to nothing) holds no record.
+        if is_record_file(name) and path.is_file():
             record = parse(read_text(path), path)
             if not isinstance(record, dict):
                 raise RecordError(f"{path}: not one record; a file of a folder holds the fields of one")

@@ -21,7 +21,7 @@ from plugins.file.survey import Signature, signature
 from webcall import RecordError
 from webcall.interfaces import Record
 from webcall.records import as_json_value, check_assistant_record, check_key_record, key_hash_of
-from webcall.strict import DistinctMappings, Repeated, distinct
+from webcall.strict import DistinctMappings, Repeated, distinct, more_values_than
 
 READ_ATTEMPTS = 5
 SETTLING_S = 0.02
@@ -93,7 +93,11 @@ def parse(text: str, path: Path) -> Any:
     try:
         if path.suffix.lower() == ".json":
             return as_json_value(json.loads(text, parse_constant=_no_constant, object_pairs_hook=distinct))
-        return as_json_value(yaml.load(text, YAML_LOADER))  # noqa: S506  # both loaders are safe ones
+        tree = yaml.load(text, YAML_LOADER)  # noqa: S506  # both loaders are safe ones
+        # Each value takes a character at least, unless it is an alias: those can make terabytes of a line.
+        if more_values_than(len(text), tree):
+            raise RecordError(f"{path}: its YAML aliases hold more than the file itself: write it out")
+        return as_json_value(tree)
     except Repeated as error:
         where = f"line {error.mark.line + 1}: " if error.mark else ""
         raise RecordError(f"{path}: {where}a field stands twice in one record: remove one of them") from None

@@ -53,7 +53,10 @@ def take_survey(path: Path) -> Survey:
     with os.scandir(path) as entries:
         for entry in entries:
             if is_record_file(entry.name):
-                seen = entry.stat()
+                try:
+                    seen = entry.stat()
+                except FileNotFoundError:  # a link to nothing, or gone by now
+                    continue
                 if stat.S_ISREG(seen.st_mode):
                     files[entry.name] = signature(seen)
     return Survey(top, files, is_folder=True)

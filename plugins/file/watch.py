@@ -187,7 +187,8 @@ class Source:
             self._keep_fault(top, survey, str(error), None)
         except Exception as error:  # a thread that dies would take every later change with it
             reason = error.strerror if isinstance(error, OSError) else None
-            fault = f"{self.path}: cannot be loaded: {reason or type(error).__name__}"
+            place = getattr(error, "filename", None) or self.path
+            fault = f"{place}: cannot be loaded: {reason or type(error).__name__}"
             self._keep_fault(top, survey, fault, time.monotonic() + RETRY_INTERVAL_S)
 
     def _load(self, survey: Survey) -> None:

@@ -28,7 +28,10 @@ class MongoSettings(Schema):
             error='not a database name: 1 to 63 characters without / \\ . " $ or space',
         ),
     )
-    timeout_s = fields.Float(load_default=2.0, validate=validate.Range(min=0, min_inclusive=False))
+    timeout_s = fields.Float(
+        load_default=2.0,
+        validate=validate.Range(min=0.1, max=60, error="not a number of seconds from {min} to {max}"),
+    )
 
     @validates("uri")
     def check_uri(self, uri: str, data_key: str) -> None:

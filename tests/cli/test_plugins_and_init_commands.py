@@ -129,10 +129,14 @@ def test_mongo_init_makes_indexes_and_may_be_run_again(
 
 
 def test_a_backend_without_preparation_says_so(env_app: Flask) -> None:
-    """Init of a backend that needs none is an error, and one of a backend not in use is no command."""
+    """Init of a backend that needs none is an error; one of a backend not in use names what uses it."""
     run = run_on(env_app)
     assert "'env' needs no preparation" in run("env", "init", status=1).stderr
-    assert "No such command 'mongo'" in run("mongo", "init", status=2).stderr
+    told = run("mongo", "init", status=1).stderr
+    assert "'mongo' is not in use" in told
+    assert "WEBCALL_VALIDATORS=mongo WEBCALL_STORES=mongo" in told
+    assert "No such command 'mango'" in run("mango", "init", status=2).stderr
+    assert "mongo" not in run("--help").stdout
 
 
 def test_statuses_of_a_real_process(tmp_path: Path, request: pytest.FixtureRequest) -> None:

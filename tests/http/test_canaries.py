@@ -128,6 +128,10 @@ def test_no_canary_gets_out(
     assert call(real, b'{"assistant_id": "good", "metadata": CANARYnotjson}') == 422
     assert call(real, good, **{"Content-Type": "CANARY/type"}) == 422
     assert call(real, good, **{"X-Request-ID": "CANARY/id"}) == 200
+    # The key where it does not belong.
+    assert call(real, {"assistant_id": KEY}) == 404
+    assert call(real, good, **{"X-Request-ID": KEY}) == 200
+    assert call(real, {"assistant_id": "good", KEY: 1}) == 422
     for path in (f"/nowhere/{KEY}", f"/web_call/get_token?key={KEY}&CANARYquery=1", "/ready"):
         answers.append(get(real.port, path).body)
     host = b"Host: x\r\n"

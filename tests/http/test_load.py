@@ -110,6 +110,23 @@ def test_a_clash_of_names_draws_another(
     assert asyncio.run(dispatches()) == ["first", "second"]
 
 
+def test_metadata_that_swells_the_dispatch(
+    make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What LiveKit would not take because of the caller's metadata is a 422, and no request to LiveKit."""
+    environment = fake_environment(fake) | store_records("env", tmp_path, request)
+    text = "{{#l}}{{call.a}}{{/l}}"
+    record = {"assistant_id": "loud", "assistant_created_by_email": "ada@example.com"}
+    record |= {"assistant_prompt": text, "assistant_start_instruction": text}
+    environment["WEBCALL_ASSISTANTS"] = json.dumps([record])
+    client = make_app(environment).test_client()
+    # Control characters are one byte each in a field, and six in JSON.
+    body = {"assistant_id": "loud", "metadata": {"a": "\u0001" * 2600, "l": [1] * 24}}
+    answer = client.post("/web_call/get_token", json=body, headers=bearer())
+    assert answer.status_code == 422
+    assert fake.requests == []
+
+
 def test_names_that_clash_for_ever_are_an_error(
     make_app: MakeApp,
     fake: FakeLiveKit,

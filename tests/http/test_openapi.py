@@ -128,6 +128,22 @@ def test_ready_fits_the_document(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
     jsonschema.validate(not_ready.json, schema_of(whole, "/ready", "get", 503))
 
 
+def test_not_ready_for_too_many_calls(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker without a free place is not ready, and says so in the documented form."""
+
+    def busy(*_: Any) -> None:
+        raise Busy(1)
+
+    client = app.test_client()
+    monkeypatch.setattr(app.extensions["webcall"].gate, "_take", busy)
+    answer = client.get("/ready")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.json is not None
+    assert answer.json["data"] == {"down": [], "degraded": []}
+    jsonschema.validate(answer.json, schema_of(document(client), "/ready", "get", 503))
+
+
 def test_the_page_and_its_files_come_from_here(client: FlaskClient) -> None:
     """GET /docs is a page with a strict policy, whose files are served from here, hashed and cached."""
     page = client.get("/docs")

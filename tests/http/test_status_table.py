@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -130,3 +131,22 @@ def test_a_chunked_body_is_measured_too(service: Service) -> None:
     connection.request("POST", CALL, iter([b" " * 1000] * 100), bearer() | JSON, encode_chunked=True)
     assert Answer(connection.getresponse()).status == 413
     connection.close()
+
+
+@pytest.mark.parametrize("service", ["env"], indirect=True)
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("Transfer-Encoding: chunked", b"zz\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nab"),
+        ("Content-Length: 300", b'{"assistant_id": "helper"}'),
+    ],
+)
+def test_a_body_that_broke_off_places_no_call(service: Service, header: str, body: bytes) -> None:
+    """A malformed or shortened body is the sender's 422, however good what arrived looks."""
+    head = f"POST {CALL} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{header}\r\n"
+    head += f"Authorization: {bearer()['Authorization']}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 422")

@@ -57,7 +57,14 @@ def test_what_is_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": "\\u0000"}', '{"a": "\\ud83d\\ude00"}', '{"a": 1e-999}', '{"a": -0.0}']
+    "text",
+    [
+        '{"a": "\\u0000"}',
+        '{"a": "\\ud83d\\ude00"}',
+        '{"a": 1e-999}',
+        '{"a": 1' + "0" * 307 + "}",
+        '{"a": -0.0}',
+    ],
 )
 def test_what_passes(text: str) -> None:
     """A NUL in a value, a whole surrogate pair and tiny numbers are JSON."""

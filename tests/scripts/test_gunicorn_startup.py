@@ -163,6 +163,17 @@ def test_reload_with_broken_settings_changes_nothing(service: Service) -> None:
     assert "Traceback" not in service.log.read_text()
 
 
+def test_reload_with_an_address_that_is_taken(service: Service) -> None:
+    """SIGHUP with an address at which nobody can listen tells it and keeps the one that works."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        write(service.folder, service.content | {"http": {"bind": taken}})
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for_line("settings refused")
+    assert service.status() == 200
+    assert f"http.bind: {taken}: in use" in service.log.read_text()
+
+
 def test_a_worker_that_dies_beside_broken_settings(service: Service) -> None:
     """A worker killed while config.yaml is broken is replaced by one with the settings that were checked."""
     booted = re.compile(r"Booting worker with pid: (\d+)")

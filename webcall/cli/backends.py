@@ -15,7 +15,7 @@ from webcall.interfaces import Prepares
 
 
 class BackendCommands(Group):
-    """The group `webcall`, with a sub-group for each backend that is in use."""
+    """The group `webcall`, with a sub-group for each backend; the help lists those in use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, those of backends that need preparation included."""
@@ -32,8 +32,8 @@ class BackendCommands(Group):
         return super().get_command(ctx, cmd_name) or self._backend(ctx, cmd_name)
 
     def _backend(self, ctx: click.Context, name: str) -> click.Command | None:
-        setup = _services(ctx).setup
-        if name not in {chosen.backend.name for chosen in (*setup.validators, *setup.stores)}:
+        # One that is not in use as well, so that its command can say so.
+        if name not in _services(ctx).setup.plugins.backends:
             return None
         group = Group(name, help=f"The backend {name}.")
 
@@ -58,7 +58,15 @@ def sides_in_use() -> list[tuple[str, object]]:
 
 
 def prepare_backend(name: str) -> list[str]:
-    """Prepare both sides of a backend; return a line for each thing that was made."""
+    """Prepare both sides of a backend; return a line for each thing that was made.
+
+    Raises `WebCallError` if the backend is not in use or needs no preparation.
+    """
+    if name not in {known for known, _ in sides_in_use()}:
+        raise WebCallError(
+            f"the backend '{name}' is not in use: name it in auth.validators or assistants.stores, "
+            f"such as WEBCALL_VALIDATORS={name} WEBCALL_STORES={name}"
+        )
     able = [side for known, side in sides_in_use() if known == name and isinstance(side, Prepares)]
     if not able:
         others = {known for known, side in sides_in_use() if isinstance(side, Prepares)}

@@ -23,6 +23,7 @@ from webcall.cli.common import (
 from webcall.core import keys as core
 from webcall.errors import WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys
+from webcall.records import hash_api_key
 
 SETTING = "auth.validators"
 
@@ -65,15 +66,21 @@ def create(
     """Make a key and print it, once: only its hash is stored."""
     validators = services().validators()
     chosen = choose(validators, ManagesKeys, backend, SETTING)
+    manager = core.manager_of(validators, chosen)
     api_key = core.create_key(
-        core.manager_of(validators, chosen),
+        manager,
         owner=owner,
         name=name,
         org=org,
         expires_at=expires,
         assistants=assistants,
     )
-    _show_once(api_key, chosen)
+    try:
+        _show_once(api_key, chosen)
+    except OSError:
+        # Nobody has seen it, and nobody will.
+        manager.update_key(hash_api_key(api_key), {"is_active": False})
+        raise WebCallError("the key could not be printed, and was revoked: create another") from None
 
 
 def _show_once(api_key: str, backend: str) -> None:

@@ -12,8 +12,8 @@ from webcall.core.dispatch import dispatch_metadata, filled_definition
 from webcall.core.lookup import Assistants
 from webcall.core.rooms import Rooms, room_name
 from webcall.core.tokens import mint, new_identity
-from webcall.errors import LiveKitError, TextOnlyUnsupported
-from webcall.interfaces import Caller
+from webcall.errors import InvalidMetadata, LiveKitError, RecordError, TextOnlyUnsupported
+from webcall.interfaces import Assistant, Caller
 
 # A clash of names is one in four thousand million for each living room of the same assistant.
 _DRAWS = 8
@@ -61,13 +61,7 @@ class Calls:
         identity = new_identity()
         for _ in range(_DRAWS):
             name = room_name(request.assistant_id)
-            dispatch = dispatch_metadata(
-                room=name,
-                definition=definition,
-                metadata=request.metadata,
-                text_only=request.text_only,
-                max_duration_s=call.max_duration_s,
-            )
+            dispatch = self._dispatch(name, assistant, definition, request)
             token = mint(
                 api_key=livekit.api_key,
                 api_secret=livekit.api_secret,
@@ -81,3 +75,21 @@ class Calls:
             if self._rooms.create(name, agent_name=agent_name, dispatch_metadata=dispatch):
                 return PlacedCall(name, token.jwt, livekit.server_url, token.expires_at)
         raise LiveKitError("answer", f"{_DRAWS} names in a row belonged to living rooms")
+
+    def _dispatch(
+        self, room: str, assistant: Assistant, definition: Mapping[str, Any], request: CallRequest
+    ) -> str:
+        rest: Any = {
+            "room": room,
+            "text_only": request.text_only,
+            "max_duration_s": self._config.call.max_duration_s,
+        }
+        try:
+            return dispatch_metadata(definition=definition, metadata=request.metadata, **rest)
+        except RecordError:
+            # Who is at fault? What is too large without metadata would be for every caller.
+            bare = filled_definition(assistant, {}, text_only=request.text_only)
+            dispatch_metadata(definition=bare, metadata={}, **rest)
+            raise InvalidMetadata(
+                "With it, the assistant's data are more than LiveKit takes: send less."
+            ) from None

@@ -126,8 +126,9 @@ def _keys(validators: list[Side], keys: list[KeyEntry]) -> Iterator[Finding]:
 
 def _together(keys: list[KeyEntry], definitions: list[Record]) -> Iterator[Finding]:
     """Look for keys that fit no assistant."""
-    there = {record.get("assistant_id") for record in definitions}
-    owners = {record.get("assistant_created_by_email") for record in definitions}
+    # Text alone: a document of somebody else's making may have anything there.
+    there = {str(record.get("assistant_id")) for record in definitions}
+    owners = {str(record.get("assistant_created_by_email")) for record in definitions}
     active = [entry for entry in keys if entry.state == "active"]
     lost = [entry for entry in active if entry.record.get("user_email") not in owners]
     lines = [

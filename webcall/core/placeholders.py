@@ -215,6 +215,8 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 def _walk(value: Any, path: Path) -> Any:
     for part in path:
+        if value is None:
+            return None  # null is a value, and no default takes the place of what would be in it
         value = _child(value, part)
         if value is _MISSING:
             break

@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 from flask import Request, Response, abort
 from marshmallow import ValidationError
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from webcall.http.errors import invalid
+from webcall.http.requests import without_keys
 from webcall.strict import Repeated, distinct
 
 # Larger than any good request: 16 KiB of metadata, an id, and white space.
@@ -63,9 +65,12 @@ def _finite(text: str) -> float:
 
 def _finite_int(text: str) -> int:
     # A whole number past a double's range would be read as infinity by most of JSON's readers.
-    if len(text) > 300:
-        raise NotJSON("A number is too large.")
-    return int(text)
+    try:
+        number = int(text)
+        float(number)
+    except (ValueError, OverflowError):
+        raise NotJSON("A number is too large.") from None
+    return number
 
 
 class StrictParser(FlaskParser):
@@ -78,7 +83,7 @@ class StrictParser(FlaskParser):
         """Return the body's value; answer 422 if it is not a JSON object."""
         if req.mimetype != "application/json":
             _stop({"Content-Type": ["Send the body as application/json."]})
-        body = req.get_data(cache=False)
+        body = _read(req)
         if len(body) > MAX_BODY_BYTES:
             abort(413)
         try:
@@ -95,6 +100,20 @@ class StrictParser(FlaskParser):
         _stop(messages.get("json", messages))
 
 
+def _read(req: Request) -> bytes:
+    """Return the body. One that is malformed, or that broke off, is the sender's fault: 422."""
+    try:
+        body = req.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise
+    except Exception:
+        # The server's own errors of chunked bodies, of sizes and of connections that ended.
+        _stop({"body": ["It broke off, or is not well formed: send it again, whole."]})
+    if req.content_length is not None and len(body) < req.content_length:
+        _stop({"body": ["It is shorter than its Content-Length: send it again, whole."]})
+    return body
+
+
 def _stop(faults: dict[str, Any]) -> NoReturn:
-    response: Response = invalid(faults)
+    response: Response = invalid({without_keys(str(name)): told for name, told in faults.items()})
     abort(response)

@@ -15,7 +15,8 @@ log = structlog.stdlib.get_logger("webcall.http")
 
 UNAUTHORIZED = "The API key is missing or not valid. Send it as: Authorization: Bearer <api_key>"
 NOT_FOUND = (
-    "No such assistant. Check assistant_id: this API key can call active assistants of its owner only."
+    "No such assistant. Check assistant_id: this API key can call active assistants of its owner only, "
+    "and if it has a list, those on it."
 )
 NO_TEXT = "This assistant speaks in real time and has no typed chat. Send the request without text_only."
 INVALID = "The request is not valid. data.errors lists what to mend."
@@ -23,7 +24,7 @@ BUSY = "The service is busy. Try again in a moment."
 FAILED = "The token could not be generated. Try again later; tell support the request id {id} if it goes on."
 
 HTTP_MESSAGES = {
-    404: "There is nothing at this address.",
+    404: "There is nothing at this address; /docs describes the service.",
     405: "This address does not take this method; the Allow header lists those that it takes.",
     413: "The request's body is larger than 64 KiB.",
 }

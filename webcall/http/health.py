@@ -6,6 +6,7 @@ from typing import Any
 
 from flask_smorest import Blueprint
 
+from webcall.errors import Busy
 from webcall.http.auth import services
 from webcall.http.envelope import envelope, failure
 from webcall.http.examples import HEALTHY, NOT_READY, READY
@@ -34,8 +35,13 @@ def ready() -> Any:
 
     LiveKit and every configured backend are asked; the answer is kept for a second.
     """
-    with services().gate.enter():
-        state = services().readiness.state()
+    try:
+        with services().gate.enter():
+            state = services().readiness.state()
+    except Busy as error:
+        data: dict[str, Any] = {"down": [], "degraded": []}
+        retry_after = {"Retry-After": str(error.retry_after_s)}
+        return failure(503, "Not ready: too many calls in flight", data, headers=retry_after)
     if state.ready:
         return envelope("Ready", {"degraded": list(state.degraded)}, success=True)
     data = {"down": list(state.down), "degraded": list(state.degraded)}

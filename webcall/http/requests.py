@@ -9,8 +9,13 @@ import uuid
 import structlog
 from flask import Flask, Response, g, request
 
+# Of an existing deployment's keys; a shorter one would blot out half of every line.
+_SHORTEST_KEY = 6
+
 log = structlog.stdlib.get_logger("webcall.request")
 
+# What begins like a key of this service does not get into a log, wherever a caller puts it.
+_LIKE_A_KEY = re.compile(r"lv[kp]_[A-Za-z0-9_-]{12,}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
@@ -28,7 +33,16 @@ def request_id() -> str:
 
 def note(**fields: str | None) -> None:
     """Add fields to the request's log lines: owner, assistant, room. Never what a caller sent beside."""
-    structlog.contextvars.bind_contextvars(**fields)
+    structlog.contextvars.bind_contextvars(
+        **{name: None if value is None else without_keys(value) for name, value in fields.items()}
+    )
+
+
+def without_keys(text: str) -> str:
+    """Return `text` with what looks like an API key, or is the one of this request, blotted out."""
+    text = _LIKE_A_KEY.sub("[key]", text)
+    given = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    return text.replace(given, "[key]") if len(given) > _SHORTEST_KEY else text
 
 
 def _begin() -> None:
@@ -39,7 +53,8 @@ def _begin() -> None:
 
 def _begin_id() -> str:
     given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    fine = _REQUEST_ID.match(given) and without_keys(given) == given
+    g.request_id = given if fine else uuid.uuid4().hex
     return str(g.request_id)
 
 

@@ -157,7 +157,12 @@ def test_assistants_of_a_file_or_a_folder(tmp_path, owner, an_assistant, folder)
         ("k.json", '["s3cret"]', "record 1: not an object"),
         ("k.yaml", "- api_key: 's3cret", "not YAML"),
         ("k.yaml", "- *s3cret", "line 1, column 3: not YAML"),
-        ("k.yaml", "- &a [*a]", "alias within itself"),
+        ("k.yaml", "- &a [*a]", "aliases hold more"),
+        (
+            "k.yaml",
+            f"- &a [{'x,' * 9}]\n- &b [{'*a,' * 9}]\n- [{'*b,' * 9}]",
+            "aliases hold more",
+        ),
         ("k.yaml", "- !s3cret x", "line 1, column 3: not YAML"),
         ("k.yaml", "- {expires_at: 2020-99-99}", "a number, a time or a name"),
         ("k.yaml", "a: 1\n---\nb: 2", "not YAML"),

@@ -179,5 +179,5 @@ def test_a_revoked_key_of_a_large_file_stops_without_a_request(hundred_thousand,
     monkeypatch.setattr(watch.Source, "_index", index)
     write_hundred_thousand(hundred_thousand, "second")
     assert loaded.wait(60)
-    keys.refresh()
+    keys._source.refresh()
     assert keys.validate("k7").name == "second"
