@@ -108,6 +108,7 @@ DEFAULTS = {"customer": {"name": "friend", "plan": "free", "tags": ["x", "y"]}, 
         ("{{customer}} {{customer.name}}", {"customer": "Ada"}, "Ada friend"),
         ("{{#customer}}{{customer.tags.1}}{{/customer}}", {"customer": {"tags": ["z"]}}, "y"),
         ("{{call.city}} {{call.customer.name}}", {"customer": 5}, "Rome friend"),
+        ("[{{customer.name}}{{call.customer.name}}]", {"customer": None}, "[]"),
         ("{{customer}}", {"customer": {"name": "Ada"}}, '{"name":"Ada","plan":"free","tags":["x","y"]}'),
     ],
 )
