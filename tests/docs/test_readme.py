@@ -12,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from flask import Flask
 from flask.testing import FlaskClient
 from livekit import api
@@ -21,7 +22,7 @@ from scripts.settings_table import make_table, with_table
 from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment, settings
 from tests.support.livekit import LiveKitServer
 from webcall.core.dispatch import dispatch_metadata
-from webcall.records import hash_api_key
+from webcall.records import AssistantSchema, KeySchema, hash_api_key
 from webcall.startup import prepare
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -36,6 +37,11 @@ def blocks(text: str, language: str, mark: str = "") -> list[str]:
     """Return the fenced blocks of a language, those right under an HTML comment `mark` if one is given."""
     before = re.escape(f"<!-- {mark} -->") + r"\n" if mark else ""
     return re.findall(rf"^{before}```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def blocks_under(text: str, mark: str) -> list[str]:
+    """Return the fenced blocks of any language right under an HTML comment `mark`."""
+    return re.findall(rf"^<!-- {re.escape(mark)} -->\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -127,6 +133,51 @@ def test_curl_line_gets_a_token(sample_client: FlaskClient, document: Json) -> N
     assert answer.status_code == 200, answer.text
 
 
+def test_own_assistant_and_key_get_a_token(
+    make_app: MakeApp, livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """The README's record, stored by its commands, is called with its key by its curl line."""
+    files = {"WEBCALL_API_KEYS_FILE": "keys.yaml", "WEBCALL_ASSISTANTS_FILE": "assistants.yaml"}
+    environment = {name: str(tmp_path / file) for name, file in files.items()}
+    for file in files.values():
+        (tmp_path / file).write_text("[]\n")
+    app = make_app(environment | livekit_environment(livekit_server))
+    [record] = blocks_under(README, "file: reception.yaml")
+    (tmp_path / "reception.yaml").write_text(record)
+    [commands] = blocks_under(README, "own")
+    put, create, curl = commands.replace("\\\n", " ").splitlines()
+    stored = app.test_cli_runner().invoke(
+        args=shlex.split(put.replace("reception.yaml", str(tmp_path / "reception.yaml")))[1:]
+    )
+    assert stored.exit_code == 0, stored.output
+    [command] = re.findall(r"^API_KEY=\$\(flask (.+?)\)", create)
+    made = app.test_cli_runner().invoke(args=shlex.split(command))
+    assert made.exit_code == 0, made.output
+    words = shlex.split(curl.replace("$API_KEY", made.stdout.strip()))
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    answer = app.test_client().post(ROUTE, data=words[words.index("-d") + 1], headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("heading", "known"),
+    [
+        ("Assistant's field", set(AssistantSchema().fields)),
+        ("Key's field", {*KeySchema().fields, "created_at"}),
+    ],
+)
+def test_tables_of_records_have_the_fields_that_are_read(heading: str, known: set[str]) -> None:
+    """Every field of a record that the service reads is in the README's table, and none that nobody knows."""
+    table = README.partition(f"| {heading} |")[2].partition("\n\n")[0]
+    names = {
+        name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"\w+", row)
+    }
+    assert known <= names
+    parts = {f"assistant_{part}_{what}" for part in ("llm", "stt", "tts") for what in ("model", "config")}
+    texts = {"assistant_name", "assistant_description", "assistant_interaction_config"}
+    assert names - known <= parts | texts
+
+
 def test_error_example_is_what_the_service_answers(sample_client: FlaskClient) -> None:
     """The README's 422 is the answer to the misspelt field that it shows."""
     body = {"assistant_id": sample.ASSISTANT_ID, "metdata": {}}
@@ -163,11 +214,12 @@ def test_plugin_in_ten_lines_is_a_plugin(tmp_path: Path, monkeypatch: pytest.Mon
     [code] = blocks(README, "python", "file: staff.py")
     (tmp_path / "staff.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    tree = settings(auth={"validators": "staff"})
-    tree["plugins"].append("staff")
+    [changed] = blocks_under(README, "changed: staff")
+    tree = settings(**yaml.safe_load(changed))
     setup = prepare(tree, {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32})
     sys.modules.pop("staff")
-    [chosen] = setup.validators
+    chosen, behind = setup.validators
+    assert behind.backend.name == "file"
     validator = chosen.backend.factory(chosen.settings)
     assert validator.validate("s3cret").email == "ada@example.com"
     assert validator.validate("another") is None

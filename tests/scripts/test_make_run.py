@@ -39,7 +39,7 @@ class MakeRun:
         self.port = programs.free_port()
         self.running: list[subprocess.Popen[str]] = []
 
-    def spawn(self, **environment: str) -> subprocess.Popen[str]:
+    def spawn(self, *, patience_s: int = 30, **environment: str) -> subprocess.Popen[str]:
         given = {
             name: value for name, value in os.environ.items() if not name.startswith(("LIVEKIT_", "WEBCALL_"))
         }
@@ -49,7 +49,11 @@ class MakeRun:
             "LIVEKIT_PORT": str(self.livekit_port),
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.run"],
+            [
+                sys.executable,
+                "-c",
+                f"from scripts import run; run._READY_WITHIN_S = {patience_s}; raise SystemExit(run.main())",
+            ],
             cwd=ROOT,
             env=given | environment,
             text=True,
@@ -130,6 +134,23 @@ def curl_line(lines: list[str]) -> str:
     return line
 
 
+def command_line(lines: list[str]) -> str:
+    [line] = [line for line in lines if line.endswith("flask webcall check")]
+    return line
+
+
+def in_second_terminal(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line in a shell that knows nothing of the first one, from another folder."""
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def assert_call_works(answer: dict[str, Any], livekit_http: str, key: str, secret: str) -> None:
     async def dispatches() -> list[Any]:
         async with LiveKitAPI(livekit_http, key, secret) as client:
@@ -145,13 +166,21 @@ def assert_call_works(answer: dict[str, Any], livekit_http: str, key: str, secre
     assert filled == "Greet Ada by name and ask how you can help."
 
 
-def test_newcomers_path(make_run: MakeRun) -> None:
-    """The pasted line gives a token that LiveKit accepts, Ctrl-C leaves nothing, and a restart keeps all."""
+def test_newcomers_path(make_run: MakeRun, tmp_path: Path) -> None:
+    """The pasted lines work as printed, Ctrl-C leaves nothing, and a restart keeps all."""
     process, lines = make_run.start()
     assert f"http://127.0.0.1:{make_run.port}" in "\n".join(lines)
     pair = json.loads((make_run.folder / "livekit_key.json").read_text())
     livekit = f"http://127.0.0.1:{make_run.livekit_port}"
     assert_call_works(paste(curl_line(lines)), livekit, pair["api_key"], pair["api_secret"])
+    assert (make_run.folder / "env").stat().st_mode & 0o777 == 0o600
+    checked = in_second_terminal(command_line(lines), tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "FAILED" not in checked.stdout
+    [longer] = [line for line in lines if " webcall call " in line]
+    both = command_line(lines).replace("webcall check", "webcall plugins") + " && " + longer
+    placed = in_second_terminal(both, tmp_path)
+    assert "room_name: sample-assistant_" in placed.stdout, placed.stderr
     process.send_signal(signal.SIGINT)
     shown, _ = process.communicate(timeout=40)
     assert process.returncode == 0, shown
@@ -159,7 +188,12 @@ def test_newcomers_path(make_run: MakeRun) -> None:
     assert "/web_call/get_token" in shown  # the service's line about the request
     written = shown + "".join(path.read_text() for path in (make_run.folder / "logs").iterdir())
     assert pair["api_secret"] not in written
-    again, lines_again = make_run.start()
+    # From the very shell that read the file of the first run: LiveKit is started all the same.
+    again, lines_again = make_run.start(
+        LIVEKIT_URL=livekit.replace("http", "ws"),
+        LIVEKIT_API_KEY=pair["api_key"],
+        LIVEKIT_API_SECRET=pair["api_secret"],
+    )
     assert curl_line(lines_again) == curl_line(lines)
     assert_call_works(paste(curl_line(lines_again)), livekit, pair["api_key"], pair["api_secret"])
     again.send_signal(signal.SIGTERM)
@@ -201,6 +235,57 @@ def test_operators_own_livekit_is_used(make_run: MakeRun, livekit_server: LiveKi
     assert_call_works(answer, livekit_server.http_url, livekit_server.key, livekit_server.secret)
     process.send_signal(signal.SIGINT)
     assert process.wait(40) == 0
+
+
+def test_sample_key_calls_an_own_assistant(make_run: MakeRun) -> None:
+    """An assistant that a newcomer adds to the file beside the sample is called with the sample's key."""
+    process, lines = make_run.start()
+    own = {"assistant_id": "reception", "assistant_created_by_email": "owner@localhost"}
+    with (make_run.folder / "assistants.yaml").open("a") as file:
+        file.write(f"- {json.dumps(own)}\n")
+    line = curl_line(lines).replace("sample-assistant", "reception")
+    assert paste(line)["data"]["room_name"].startswith("reception_")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+
+
+def test_other_backends_are_named(make_run: MakeRun, tmp_path: Path) -> None:
+    """Where the files are not in use, no sample is written or promised, and the lines still work."""
+    key = "an own key, with 'quotes' and $dollars"
+    record = {"assistant_id": "reception", "assistant_created_by_email": "owner@localhost"}
+    process, lines = make_run.start(
+        WEBCALL_VALIDATORS="env",
+        WEBCALL_STORES="env",
+        WEBCALL_API_KEY=key,
+        WEBCALL_ASSISTANTS=json.dumps([record]),
+    )
+    shown = "\n".join(lines)
+    assert "API keys (env) and assistants (env)" in shown
+    assert "WEBCALL_API_KEY " in shown
+    assert "counts at once" not in shown
+    assert key not in shown
+    assert not (make_run.folder / "api_keys.yaml").exists()
+    checked = in_second_terminal(command_line(lines), tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+
+
+def test_wrong_secret_is_told_by_check(make_run: MakeRun, livekit_server: LiveKitServer) -> None:
+    """A LiveKit with another secret is waited for aloud, and then check's line about it is shown."""
+    process = make_run.spawn(
+        patience_s=4,
+        LIVEKIT_URL=livekit_server.url,
+        LIVEKIT_API_KEY=livekit_server.key,
+        LIVEKIT_API_SECRET="another" * 8,
+    )
+    shown, _ = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert shown.startswith(f"waiting for LiveKit at {livekit_server.url}, the backends (env, file)")
+    assert "not ready after 4 s (livekit)" in shown
+    assert "livekit.api_secret is not the secret of that key" in shown
+    assert "/ready" not in shown
+    make_run.assert_nothing_left()
 
 
 @pytest.mark.parametrize("setting", ["LIVEKIT_PORT", "WEBCALL_PORT", "WEBCALL_BIND"])

@@ -1,0 +1,101 @@
+"""What `make run` is going to run where, read from the environment and config.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.children import Problem
+from scripts.sample import livekit_key_pair, sample_key
+from webcall.config.schema import Config
+from webcall.startup import Setup, prepare
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to run where."""
+
+    folder: Path
+    environment: dict[str, str] = field(repr=False)
+    config: Config = field(repr=False)
+    livekit_port: int | None  # None: LiveKit is another's, and nothing is started for it
+    host: str
+    port: int
+    bind_was_given: bool
+    api_key: str | None = field(repr=False)  # None: no sample key is known to the service
+    assistants: Path | None  # None: the service does not read the file beside the sample
+
+    @property
+    def service_url(self) -> str:
+        """The service's address as seen from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def make_plan(given: dict[str, str]) -> Plan:
+    """Read the environment, check every setting, and write the sample data that is missing.
+
+    The sample is written only where the backend `file` is in use. Raises `Problem` and
+    `webcall.errors.ConfigError`. Nothing is started.
+    """
+    environment = dict(given)
+    folder = Path(given.get("WEBCALL_INSTANCE") or "instance").absolute()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (folder / "logs").mkdir(exist_ok=True)
+    keys = Path(environment.setdefault("WEBCALL_API_KEYS_FILE", str(folder / "api_keys.yaml")))
+    assistants = Path(environment.setdefault("WEBCALL_ASSISTANTS_FILE", str(folder / "assistants.yaml")))
+    environment.setdefault("WEBCALL_LOG_FORMAT", "console")
+    if given.get("WEBCALL_PORT") and not given.get("WEBCALL_BIND"):
+        environment["WEBCALL_BIND"] = f"127.0.0.1:{_port('WEBCALL_PORT', given['WEBCALL_PORT'])}"
+    own = f"ws://127.0.0.1:{_port('LIVEKIT_PORT', given.get('LIVEKIT_PORT') or '7880')}"
+    uses_own = not given.get("LIVEKIT_URL") or _is_own(given, own, folder)
+    if uses_own:
+        pair = livekit_key_pair(folder)
+        environment |= {
+            "LIVEKIT_URL": own,
+            "LIVEKIT_API_KEY": pair.api_key,
+            "LIVEKIT_API_SECRET": pair.api_secret,
+        }
+    setup = prepare(environ=environment)
+    config = setup.config
+    host, _, port = config.http.bind.rpartition(":")
+    if not host or host == "unix" or not port.isdigit():
+        raise Problem(f"http.bind: {config.http.bind}: `make run` needs an address such as 127.0.0.1:8000")
+    reads_keys = "file" in config.auth.validators and _reads(setup, "api_keys", keys)
+    reads_assistants = "file" in config.assistants.stores and _reads(setup, "assistants", assistants)
+    api_key = sample_key(folder, keys, assistants) if reads_keys or reads_assistants else None
+    # config.yaml may name a LiveKit of its own without asking the environment.
+    starts_livekit = uses_own and config.livekit.url == own
+    return Plan(
+        folder=folder,
+        environment=environment,
+        config=config,
+        livekit_port=int(own.rpartition(":")[2]) if starts_livekit else None,
+        host=host.strip("[]"),
+        port=int(port),
+        bind_was_given=bool(given.get("WEBCALL_BIND")),
+        api_key=api_key if reads_keys and reads_assistants else None,
+        assistants=assistants if reads_assistants else None,
+    )
+
+
+def _is_own(given: dict[str, str], url: str, folder: Path) -> bool:
+    """Return whether the shell has read the `env` of an earlier run, whose LiveKit this one starts."""
+    if given["LIVEKIT_URL"] != url or not (folder / "livekit_key.json").exists():
+        return False
+    pair = livekit_key_pair(folder)
+    kept = (pair.api_key, pair.api_secret)
+    return (given.get("LIVEKIT_API_KEY"), given.get("LIVEKIT_API_SECRET")) == kept
+
+
+def _reads(setup: Setup, setting: str, path: Path) -> bool:
+    # config.yaml may name a file of its own without asking the environment.
+    return Path(setup.settings["file"][setting]).absolute() == path.absolute()
+
+
+def _port(name: str, text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise Problem(f"{name}: {text!r} is not a port from 1 to 65535")
+    return int(text)
