@@ -8,11 +8,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from scripts.plan import ROOT, Plan
+from scripts.plan import ADDED, ROOT, Plan
 from scripts.sample import ASSISTANT_ID, METADATA, OWNER, write_private
 from webcall.config.source import find
 
 _OURS = ("LIVEKIT_", "MONGODB_", "WEBCALL_")
+_FOR_MAKE_RUN = ("LIVEKIT_PORT", "WEBCALL_PORT", "WEBCALL_INSTANCE")
 
 
 def write_environment(plan: Plan) -> Path:
@@ -22,12 +23,15 @@ def write_environment(plan: Plan) -> Path:
     LiveKit's secret and is readable by its owner only.
     """
     named = re.findall(r"\$\{([A-Za-z_]\w*)", find(plan.environment).read_text("utf-8-sig"))
-    lines = [
-        f"{name}={shlex.quote(value)}\n"
+    ours = {
+        name: value
         for name, value in sorted(plan.environment.items())
         if (name.startswith(_OURS) or name in named) and re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)
-    ]
+        if name not in _FOR_MAKE_RUN
+    }
+    added = [name for name, value in ours.items() if plan.given.get(name) != value]
     path = plan.folder / "env"
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in {**ours, ADDED: ",".join(added)}.items()]
     write_private(path, "".join(lines))
     return path
 

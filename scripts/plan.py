@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from webcall.startup import Setup, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# In the `env` that a run writes: the names in it that were its own doing and nobody's wish.
+ADDED = "WEBCALL_ADDED_BY_MAKE_RUN"
+
 
 @dataclass(frozen=True)
 class Plan:
     """What is going to run where."""
 
     folder: Path
+    given: dict[str, str] = field(repr=False)
     environment: dict[str, str] = field(repr=False)
     config: Config = field(repr=False)
     livekit_port: int | None  # None: LiveKit is another's, and nothing is started for it
@@ -40,8 +45,9 @@ def make_plan(given: dict[str, str]) -> Plan:
     The sample is written only where the backend `file` is in use. Raises `Problem` and
     `webcall.errors.ConfigError`. Nothing is started.
     """
-    environment = dict(given)
     folder = Path(given.get("WEBCALL_INSTANCE") or "instance").absolute()
+    given = as_typed(given, folder)
+    environment = dict(given)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (folder / "logs").mkdir(exist_ok=True)
     keys = Path(environment.setdefault("WEBCALL_API_KEYS_FILE", str(folder / "api_keys.yaml")))
@@ -50,7 +56,7 @@ def make_plan(given: dict[str, str]) -> Plan:
     if given.get("WEBCALL_PORT") and not given.get("WEBCALL_BIND"):
         environment["WEBCALL_BIND"] = f"127.0.0.1:{_port('WEBCALL_PORT', given['WEBCALL_PORT'])}"
     own = f"ws://127.0.0.1:{_port('LIVEKIT_PORT', given.get('LIVEKIT_PORT') or '7880')}"
-    uses_own = not given.get("LIVEKIT_URL") or _is_own(given, own, folder)
+    uses_own = not given.get("LIVEKIT_URL")
     if uses_own:
         pair = livekit_key_pair(folder)
         environment |= {
@@ -70,6 +76,7 @@ def make_plan(given: dict[str, str]) -> Plan:
     starts_livekit = uses_own and config.livekit.url == own
     return Plan(
         folder=folder,
+        given=given,
         environment=environment,
         config=config,
         livekit_port=int(own.rpartition(":")[2]) if starts_livekit else None,
@@ -81,13 +88,19 @@ def make_plan(given: dict[str, str]) -> Plan:
     )
 
 
-def _is_own(given: dict[str, str], url: str, folder: Path) -> bool:
-    """Return whether the shell has read the `env` of an earlier run, whose LiveKit this one starts."""
-    if given["LIVEKIT_URL"] != url or not (folder / "livekit_key.json").exists():
-        return False
-    pair = livekit_key_pair(folder)
-    kept = (pair.api_key, pair.api_secret)
-    return (given.get("LIVEKIT_API_KEY"), given.get("LIVEKIT_API_SECRET")) == kept
+def as_typed(given: dict[str, str], folder: Path) -> dict[str, str]:
+    """Return the environment without what an earlier run added and the shell has read from its `env`."""
+    added = given.get(ADDED, "").split(",")
+    try:
+        lines = (folder / "env").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    read = dict(word.split("=", 1) for line in lines for word in shlex.split(line))
+    return {
+        name: value
+        for name, value in given.items()
+        if name != ADDED and not (name in added and read.get(name) == value)
+    }
 
 
 def _reads(setup: Setup, setting: str, path: Path) -> bool:

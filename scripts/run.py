@@ -7,6 +7,7 @@ With `LIVEKIT_URL` set, that LiveKit is used and none is started.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import BinaryIO, NoReturn
+from typing import IO, BinaryIO, NoReturn
 
 from scripts import livekit_server
 from scripts.children import Child, Problem, output_of, start, stop
@@ -32,6 +33,20 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 class NotReady(Problem):
     """What was started does not answer as it should. Says who."""
+
+
+def lock_folder(plan: Plan) -> IO[bytes]:
+    """Return a file whose lock lasts until it is closed. Raises `Problem` if another run has it."""
+    lock = (plan.folder / "lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Problem(
+            f"{plan.folder}: `make run` is running here already: stop it first, or set WEBCALL_INSTANCE "
+            "to another folder"
+        ) from None
+    return lock
 
 
 def check_ports(plan: Plan) -> None:
@@ -163,10 +178,12 @@ def main() -> int:
     for signum in stopping:
         signal.signal(signum, _interrupt)
     children: list[Child] = []
+    lock: IO[bytes] | None = None
     status = 1
     try:
         os.chdir(ROOT)
         plan = make_plan(dict(os.environ))
+        lock = lock_folder(plan)
         check_ports(plan)
         write_environment(plan)
         supervise(plan, children)
@@ -181,6 +198,8 @@ def main() -> int:
         for signum in stopping:
             signal.signal(signum, signal.SIG_IGN)
         stop(children)
+        if lock is not None:
+            lock.close()
     if status == 0:
         print("stopped")
     return status

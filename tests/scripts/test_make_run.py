@@ -189,13 +189,16 @@ def test_newcomers_path(make_run: MakeRun, tmp_path: Path) -> None:
     written = shown + "".join(path.read_text() for path in (make_run.folder / "logs").iterdir())
     assert pair["api_secret"] not in written
     # From the very shell that read the file of the first run: LiveKit is started all the same.
-    again, lines_again = make_run.start(
-        LIVEKIT_URL=livekit.replace("http", "ws"),
-        LIVEKIT_API_KEY=pair["api_key"],
-        LIVEKIT_API_SECRET=pair["api_secret"],
-    )
+    env = (make_run.folder / "env").read_text()
+    sourced = dict(word.split("=", 1) for line in env.splitlines() for word in shlex.split(line))
+    assert {"LIVEKIT_URL", "WEBCALL_BIND"} <= sourced.keys()
+    again, lines_again = make_run.start(**sourced)
     assert curl_line(lines_again) == curl_line(lines)
     assert_call_works(paste(curl_line(lines_again)), livekit, pair["api_key"], pair["api_secret"])
+    second = make_run.spawn(WEBCALL_PORT=str(programs.free_port()))
+    told, _ = second.communicate(timeout=40)
+    assert second.returncode == 1
+    assert told.strip().endswith("or set WEBCALL_INSTANCE to another folder")
     again.send_signal(signal.SIGTERM)
     assert again.wait(40) == 0
     make_run.assert_nothing_left()
