@@ -64,6 +64,15 @@ def look_at_records(
         counts = Counter(entry.backend for entry in keys)
         mend = "run `flask webcall keys create --owner EMAIL`, or mend the settings under backends"
         yield _counted("API keys", validators, counts, len(keys), mend)
+    elif all_keys:
+        counts = Counter(entry.backend for entry in keys)
+        told = "; ".join(
+            f"{counts[side.name]} in {side.name}"
+            if isinstance(side.backend, ListsKeys)
+            else f"{side.name} cannot list its own"
+            for side in validators
+        )
+        yield Finding("API keys", "ok", told)
     yield from _keys(validators, keys)
     found = [(side.name, side.backend) for side in stores]
     definitions = list(islice(list_definitions(found), _LOOKED_AT))
