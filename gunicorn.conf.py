@@ -32,7 +32,7 @@ try:
     _setup = prepare()
 except ConfigError as error:
     # Here and not in a worker: one that fails to start would be started again for ever.
-    print(*error.faults, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+    print(*error.faults, sep="\n", file=sys.stderr, flush=True)  # noqa: T201  # for the operator
     sys.exit(2)
 
 _config = _setup.config
@@ -102,7 +102,7 @@ def _tell_fault_of(addresses: list[Any]) -> bool:
     for address in addresses:
         if isinstance(address, tuple) and (fault := _fault_of(*address)):
             line = f"http.bind: {address[0]}:{address[1]}: {fault}; WEBCALL_BIND sets another address"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            print(line, file=sys.stderr, flush=True)  # noqa: T201  # for the operator
             found = True
     return found
 
@@ -135,10 +135,7 @@ def when_ready(server: Arbiter) -> None:
         except SystemExit as error:
             server.app.cfg = running
             raise _SettingsRefused from error
-        wanted = server.app.cfg.address
-        if wanted != running.address and _tell_fault_of(
-            [one for one in wanted if one not in running.address]
-        ):
+        if _tell_fault_of([one for one in server.app.cfg.address if one not in running.address]):
             # gunicorn would have closed the sockets that work before it tries those that do not.
             server.app.cfg = running
             raise _SettingsRefused

@@ -103,7 +103,7 @@ def test_a_hanging_server_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit)
     with pytest.raises(LiveKitError) as caught:
         livekit.create_room(ROOM)
     assert caught.value.kind == "timeout"
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 2
 
 
 def test_a_slow_drip_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> None:
@@ -119,7 +119,7 @@ def test_a_slow_drip_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> N
     began = time.monotonic()
     with pytest.raises(LiveKitError, match="no answer within 1 s"):
         livekit.create_room(ROOM)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 2
     done.set()
 
 

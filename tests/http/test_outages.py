@@ -54,12 +54,12 @@ def test_mongodb_is_down_and_comes_back(
         for headers in (HEADERS, bearer("lvk_unknown") | JSON):
             status, took = timed(service, headers)
             assert status == 500
-            assert took < 2 + 3
+            assert took < 2 + 1
     mongo_outage.stop()
     for headers in (HEADERS, bearer("lvk_unknown") | JSON):
         status, took = timed(service, headers)
         assert status == 500
-        assert took < 2 + 3
+        assert took < 2 + 1
     not_ready = get(service.port, "/ready")
     assert not_ready.status == 503
     assert not_ready.json["data"]["down"] == ["mongo"]
@@ -98,7 +98,7 @@ def test_livekit_is_down_and_comes_back(
         server.stop()
         status, took = timed(service)
         assert status == 500
-        assert took < 5 + 3
+        assert took < 5 + 1
         not_ready = get(service.port, "/ready")
         assert (not_ready.status, not_ready.json["data"]["down"]) == (503, ["livekit"])
         server.start()
@@ -113,11 +113,10 @@ def test_livekit_hangs_and_recovers(
     """A LiveKit that takes requests and never answers costs timeout_s and a second at most."""
     fake = FakeLiveKit()
     fake.script = lambda _: None
-    environment = {"LIVEKIT_URL": fake.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
-    service = make_service(environment | store_records("env", tmp_path, request))
+    service = make_service(fake.environment | store_records("env", tmp_path, request))
     status, took = timed(service)
     assert status == 500
-    assert took < 5 + 3
+    assert took < 5 + 1
     fake.script = lambda exchange: exchange.serve()
     assert timed(service)[0] == 200
     fake.close()
@@ -160,8 +159,7 @@ def test_readiness_is_kept_for_a_second(
 ) -> None:
     """Many probes ask LiveKit once a second, not once each."""
     fake = FakeLiveKit()
-    environment = {"LIVEKIT_URL": fake.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
-    client = make_app(environment | store_records("env", tmp_path, request)).test_client()
+    client = make_app(fake.environment | store_records("env", tmp_path, request)).test_client()
     began = time.monotonic()
     for _ in range(50):
         assert client.get("/ready").status_code == 200

@@ -75,6 +75,11 @@ class FakeLiveKit:
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that names it as the service's LiveKit."""
+        return {"LIVEKIT_URL": self.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
+
     def count(self, method: str) -> int:
         """How many requests of this method have come."""
         return self.requests.count(method)
