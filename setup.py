@@ -1,6 +1,30 @@
 """The package: what it needs and what it offers; tool settings are in pyproject.toml."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+class Build(build_py):
+    """Bring LiveKit's library for browsers into the package before its files are gathered.
+
+    An editable install does without: `make` fetches the library there, and says so where it cannot.
+    """
+
+    def run(self) -> None:
+        """Fetch it, unless it is there, and build."""
+        if (
+            not self.editable_mode
+            and subprocess.run([sys.executable, "-m", "scripts.frontend"], cwd=ROOT).returncode
+        ):
+            sys.exit(1)  # it has said why
+        super().run()
+
 
 setup(
     name="webcall",
@@ -8,7 +32,14 @@ setup(
     description="Self-hosted web calls with LiveKit voice assistants: one POST, one room, one token.",
     python_requires=">=3.11",
     packages=find_packages(include=["webcall", "webcall.*", "plugins", "plugins.*"]),
-    package_data={"webcall": ["py.typed", "http/static/*"]},
+    package_data={
+        "webcall": [
+            "py.typed",
+            *(f"http/static/*.{ending}" for ending in ("js", "css", "html")),
+            "http/static/vendor/*",
+        ]
+    },
+    cmdclass={"build_py": Build},
     install_requires=[
         "flask>=3.1",
         "click>=8.4",  # flask's; its ParamType is generic from here on
@@ -24,10 +55,36 @@ setup(
         "pyyaml>=6.0",
         "pystache>=0.6.8,<0.7",  # Mustache; bounded, since its private parser is built upon
         "structlog>=25.1",  # JSON and console logs with the request's fields
+        "flask-limiter>=4.1",  # rates per key and per address, in memory or Redis
+        "limits>=4.0",  # its storages and strategies
+        "flask-cors>=6.0",  # browsers on other origins
+        "prometheus-client>=0.22",  # /metrics
         "flask-swagger-ui>=5.21",  # the files of Swagger UI, served from here instead of a CDN
     ],
     extras_require={
+        # The process that runs assistants: `python -m webcall.worker start`.
+        "worker": [
+            "livekit-agents>=1.8.9,<2",  # the voice session, its VAD, and the worker's protocol
+            "espeakng-loader>=0.2.4",  # the demo's voice, offline
+            "pocketsphinx>=5.1",  # the demo's ears, offline
+            "limits>=4.0",  # how many typed messages a minute
+            "numpy>=2.0",  # sound as arrays
+            "psutil>=7.0",  # how much memory is free for one more call
+        ],
+        # Limits and counts that several processes share.
+        "redis": ["redis>=6.0"],
+        # One for each provider of models that an assistant may name.
+        "openai": ["livekit-plugins-openai>=1.8.9,<2"],
+        "google": ["livekit-plugins-google>=1.8.9,<2"],
+        "deepgram": ["livekit-plugins-deepgram>=1.8.9,<2"],
+        "elevenlabs": ["livekit-plugins-elevenlabs>=1.8.9,<2"],
+        "cartesia": ["livekit-plugins-cartesia>=1.8.9,<2"],
+        "sarvam": ["livekit-plugins-sarvam>=1.8.9,<2"],
+        "mistral": ["livekit-plugins-mistralai>=1.8.9,<2"],
         "dev": [
+            "webcall[redis,worker,openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
+            "playwright>=1.50",  # a real browser for the tests: drives the machine's own Chromium
+            "setuptools>=70.1",  # builds the wheel that a test looks into
             "pytest>=8.3",
             "pytest-cov>=6.0",
             "pytest-timeout>=2.3",
@@ -35,6 +92,7 @@ setup(
             "ruff>=0.9",
             "mypy>=1.15",
             "types-PyYAML>=6.0.12",
+            "types-psutil>=7.0",
             "types-protobuf>=5.29",
             "import-linter>=2.1",
             "jsonschema>=4.23",

@@ -45,3 +45,13 @@ def test_import_loads_no_framework(module: str) -> None:
         above |= {"livekit", "webcall.core", "webcall.config", "webcall.startup", "webcall.plugin_manager"}
         above |= {"plugins.env", "plugins.file", "plugins.mongo"} - {module}
     assert not loaded & above
+
+
+@pytest.mark.parametrize("module", ["webcall.app", "webcall.core.definitions", "webcall.worker.__main__"])
+def test_service_starts_without_what_only_the_worker_needs(module: str) -> None:
+    """In a fresh interpreter, the service, and the worker's command too, load no package of its extra."""
+    code = f"import {module}, json, sys; print(json.dumps(list(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    loaded = set(json.loads(ended.stdout or "[]"))
+    assert module in loaded or module.endswith("__main__"), ended.stderr
+    assert not loaded & {"livekit.agents", "livekit.rtc", "livekit.plugins", "numpy", "psutil"}

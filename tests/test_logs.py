@@ -14,7 +14,7 @@ import structlog
 
 from tests.support.deployment import API_KEYS, ASSISTANTS, MakeApp, bearer
 from webcall import logs
-from webcall.config.schema import LogConfig
+from webcall.config.settings import LogConfig
 
 CANARY = "canary-1234567890"
 
@@ -91,14 +91,14 @@ def test_level_is_for_the_services_own_lines(
 ) -> None:
     """log.level is for the service's own lines, for gunicorn's from info up; others stay at warnings."""
     # As a driver that sets a level of its own.
-    logging.getLogger("livekit").setLevel(logging.DEBUG)
+    logging.getLogger("livekit.agents").setLevel(logging.DEBUG)
     logs.configure(LogConfig(level, "json"))
     names = (
         "webcall.a",
         "plugins.b",
         "gunicorn.error",
         "pymongo.command",
-        "livekit",
+        "livekit.agents",
         "aiohttp.client",
         "acme",
     )
@@ -109,6 +109,21 @@ def test_level_is_for_the_services_own_lines(
     for name in names:
         expected = own - {"debug"} if name == logs.SERVER else own if name in names[:2] else others
         assert {line["level"] for line in lines if line["logger"] == name} == expected
+
+
+def test_livekit_agents_lines_lose_what_they_were_filled_with(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of livekit-agents' lines nothing is written that stands behind a colon or in quotes."""
+    logs.configure(LogConfig("info", "json"))
+    agents = logging.getLogger("livekit.agents")
+    agents.error(f"AgentSession is closing due to unrecoverable error: {CANARY}")
+    agents.warning(f"unknown AI function `{CANARY}`", exc_info=ValueError(CANARY))
+    logging.getLogger("livekit.plugins.acme").error(f"Speaker '{CANARY}' is not compatible")
+    logging.getLogger("livekit").error("%s:%s - %s", CANARY, 5, CANARY)
+    assert [line["event"] for line in written(capsys)] == [
+        "AgentSession is closing due to unrecoverable error",
+        "unknown AI function …",
+        "Speaker … is not compatible",
+    ]
 
 
 def test_exception_is_types_and_places(capsys: pytest.CaptureFixture[str]) -> None:

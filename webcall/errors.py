@@ -28,6 +28,10 @@ class BackendError(WebCallError):
     """A backend could not answer: an outage, never a "no". The caller gets a 500."""
 
 
+class LimitsUnavailable(BackendError):
+    """The limits' storage does not answer, and `limits.required` is set: 503."""
+
+
 class RecordError(BackendError):
     """A stored record cannot be used; the message names its fields. The caller gets a 500."""
 
@@ -50,6 +54,26 @@ class Refused(WebCallError):
 
 class Unauthorized(WebCallError):
     """No backend accepts the API key: 401."""
+
+
+class OriginForbidden(WebCallError):
+    """The API key may not be used from where the request comes: 403."""
+
+
+class TooMany(WebCallError):
+    """A limit is reached: 429, with the seconds after which to try again. The message says which limit."""
+
+    def __init__(self, retry_after_s: int, message: str) -> None:
+        self.retry_after_s = max(1, retry_after_s)
+        super().__init__(message)
+
+
+class TooManyCalls(TooMany):
+    """The key, or the client's address, has as many calls as it may."""
+
+
+class IdempotencyConflict(WebCallError):
+    """The Idempotency-Key cannot be used, or was used with another body: 422. The message says which."""
 
 
 class AssistantNotFound(WebCallError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -20,16 +21,19 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from webcall.config.schema import LogConfig
+from webcall.config.settings import LogConfig
 
 SERVER = "gunicorn.error"
 # The packages whose lines follow `log.level`, and whose lines are written whole.
 OWN = ("webcall", "plugins", SERVER)
 # Held at warnings, as all others are, even where they would set a level of their own: at debug,
 # drivers write out the commands that they send, and with them keys.
-DRIVERS = ("pymongo", "livekit", "aiohttp", "asyncio", "urllib3")
+DRIVERS = ("pymongo", "livekit.agents", "livekit.plugins", "aiohttp", "asyncio", "urllib3")
+# Where LiveKit's native library writes: lines without words of their own, some for every hang-up.
+_NATIVE = "livekit"
 
 _LEFT_OUT = "…"
+_QUOTED = re.compile(r"`[^`]*`|'[^']*'")
 _MOST_FRAMES = 8
 _MOST_CAUSES = 10
 
@@ -64,6 +68,7 @@ def dict_config(config: LogConfig) -> dict[str, Any]:
         "root": {"level": others, "handlers": ["stderr"]},
         "loggers": {
             **{name: {"level": others} for name in DRIVERS},
+            _NATIVE: {"level": "CRITICAL"},
             **{name: {"level": level, "handlers": [], "propagate": True} for name in OWN},
             # At debug it writes every request's path, which may hold what a caller should not put there.
             SERVER: {"level": "INFO" if level == "DEBUG" else level, "handlers": [], "propagate": True},
@@ -118,6 +123,10 @@ def _message(record: logging.LogRecord) -> str:
         quoted = _text_of(one)
         if quoted:
             text = text.replace(quoted, type(one).__name__)
+    if record.name.startswith(_NATIVE):
+        # livekit-agents fills its texts itself: what a provider answered, or the assistant says, stands
+        # behind a colon or in quotes.
+        text = _QUOTED.sub(_LEFT_OUT, text.partition(": ")[0])
     # What follows the first line is, in asyncio's messages, the repr of a task and of its exception.
     return text.partition("\n")[0]
 

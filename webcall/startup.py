@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError
 
 from webcall.config.faults import Fault, flatten, nearest, setting_names, shown, unknown
-from webcall.config.schema import Config
+from webcall.config.settings import Config
 from webcall.config.source import Reading, read
 from webcall.errors import ConfigError
 from webcall.interfaces import Backend
@@ -71,6 +71,21 @@ def prepare(
         stores=tuple(Chosen(plugins.stores[name], settings[name]) for name in reading.stores),
         settings=settings,
     )
+
+
+def settings_only(
+    source: Mapping[str, Any] | Path | str | None = None, environ: Mapping[str, str] | None = None
+) -> Config:
+    """Read and check the settings for a process that asks no backend, such as the worker.
+
+    No plugin is loaded, and what backends alone need of the environment may be missing. Raises
+    `ConfigError` with every other fault.
+    """
+    reading = read(source, os.environ if environ is None else environ)
+    lines = list(_lines(list(reading.faults), replace(reading, validators=(), stores=())))
+    if lines or reading.config is None:
+        raise ConfigError(lines)
+    return reading.config
 
 
 def _lines(faults: list[Fault], reading: Reading) -> Iterator[str]:

@@ -12,9 +12,11 @@ import pytest
 import yaml
 from marshmallow import Schema, fields
 
-from webcall.config.schema import Config, ConfigSchema
+from webcall.config.schema import ConfigSchema
+from webcall.config.settings import Config
 from webcall.config.source import read
 from webcall.plugin_manager import load_plugins
+from webcall.rates import Rate, parse_rate
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a secret of the tests, 32 bytes long"
@@ -171,20 +173,76 @@ def test_item_of_a_list_is_told_by_its_position() -> None:
     assert "env" in reading.validators
 
 
-LATER = [
-    ({"limits": {"per_key": "60/minute"}}, "limits"),
-    ({"limits": None}, "limits"),
-    ({"http": {"trusted_proxies": 0}}, "http.trusted_proxies"),
-    ({"http": {"cors_origins": "*"}}, "http.cors_origins"),
-    ({"http": {"metrics_token": "canary"}}, "http.metrics_token"),
-    ({"http": {"playground": False}}, "http.playground"),
-]
+RATES = [("60/minute", Rate(60, 60)), (" 5 per 10 Minutes ", Rate(5, 600)), ("1/second", Rate(1, 1))]
 
 
-@pytest.mark.parametrize(("tree", "path"), LATER)
-def test_setting_of_a_later_version_is_refused(tree: dict[str, Any], path: str) -> None:
-    """A setting that would have no effect yet is refused, and the line says so."""
-    assert faults(tree) == [f"{path}: comes with a later version and would have no effect: remove it"]
+@pytest.mark.parametrize(("written", "meant"), [*RATES, ("off", None), ("OFF", None), (False, None)])
+def test_rates_are_read(written: Any, meant: Rate | None) -> None:
+    """A rate may be written in words, and `off`, which YAML reads as false, is no limit."""
+    config = read({"livekit": LIVEKIT, "limits": {"per_key": written}}, {}).config
+    assert config is not None
+    assert config.limits.per_key == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", "60", "sixty/minute", "60/fortnight", "0/minute", "-1/minute", "1.5/minute", "1/0 minutes"),
+        *("60/minute; 5/second", "9" * 9 + "/minute", "1 per 40 days", "6\u0660/minute", "60/minute\n5"),
+        *(True, 60, ["60/minute"]),
+    ],
+)
+def test_a_wrong_rate_is_told_with_a_right_one(written: Any) -> None:
+    """What is no rate is refused at the start, and the line shows one that is."""
+    [fault] = faults({"limits": {"per_key": written}})
+    assert fault.startswith("limits.per_key: not ")
+    assert "60/minute" in fault
+
+
+def test_a_rate_reads_as_it_is_written() -> None:
+    """The text of a rate is one that means it."""
+    for rate in (Rate(60, 60), Rate(5, 600), Rate(7, 86400), Rate(2, 90)):
+        assert parse_rate(str(rate)) == rate
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("*", ("*",)),
+        (False, ()),
+        ("off", ()),
+        ("https://A.example:443, http://[::1]:8080", ("https://a.example", "http://[::1]:8080")),
+        (["https://*.a.example"], ("https://*.a.example",)),
+    ],
+)
+def test_cors_origins_are_read(written: Any, meant: tuple[str, ...]) -> None:
+    """All origins, none, or some."""
+    config = read({"livekit": LIVEKIT, "http": {"cors_origins": written}}, {}).config
+    assert config is not None
+    assert config.http.cors_origins == meant
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "shows"),
+    [
+        ("http", "cors_origins", "https://a.example/path", "https://shop.example.com"),
+        ("http", "cors_origins", "a.example", "https://shop.example.com"),
+        ("http", "cors_origins", "*,https://a.example", "alone"),
+        ("http", "cors_origins", "https://a.example:99999", "https://shop.example.com"),
+        ("http", "cors_origins", [], "https://shop.example.com"),
+        ("http", "trusted_proxies", -1, "from 0 to 10"),
+        ("http", "metrics_token", "with canary", "bearer token"),
+        ("limits", "storage_uri", "redis-canary", "redis://127.0.0.1:6379/0"),
+        ("limits", "storage_uri", "redis://:canary@host:x/0", "redis://127.0.0.1:6379/0"),
+        ("limits", "storage_uri", "memcached://canary", "memory://"),
+    ],
+)
+def test_wrong_limits_and_doors_are_told(section: str, name: str, value: Any, shows: str) -> None:
+    """What is wrong is told without its value, which may hold a password, and with what would be right."""
+    [fault] = faults({section: {name: value}})
+    assert fault.startswith(f"{section}.{name}: ")
+    assert shows in fault
+    assert "canary" not in fault
 
 
 def test_unknown_setting_names_its_nearest_neighbour() -> None:

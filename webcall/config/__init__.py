@@ -4,7 +4,7 @@
 `source` finds and reads the file.
 """
 
-from webcall.config.schema import (
+from webcall.config.settings import (
     AssistantsConfig,
     AuthConfig,
     CallConfig,
@@ -12,6 +12,7 @@ from webcall.config.schema import (
     HttpConfig,
     LiveKitConfig,
     LogConfig,
+    WorkerConfig,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "HttpConfig",
     "LiveKitConfig",
     "LogConfig",
+    "WorkerConfig",
 ]

@@ -12,12 +12,6 @@ from webcall.config.fields import NOT_A_SECTION
 
 UNKNOWN = "Unknown field."
 
-# Settings that a later version serves. Refused, since taking them without effect would promise
-# limits or doors that are not there.
-NOT_YET = frozenset(
-    {"limits", "http.trusted_proxies", "http.cors_origins", "http.metrics_token", "http.playground"}
-)
-
 # marshmallow's own words, which plugins' schemas have too, for somebody who writes YAML.
 _PLAIN = {
     "Missing data for required field.": "missing",
@@ -76,9 +70,7 @@ def flatten(messages: Any, schema: Schema | None, path: str = "") -> Iterator[Fa
 
 
 def unknown(path: str, name: object, known: Iterable[str]) -> Fault:
-    """Return the fault of a setting that does not exist, or not yet."""
-    if path in NOT_YET:
-        return Fault(path, "comes with a later version and would have no effect: remove it", known=False)
+    """Return the fault of a setting that does not exist."""
     return Fault(path, "unknown setting" + nearest(name, known), known=False)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields
+
+from webcall.origins import EXAMPLES, origin_pattern
+from webcall.rates import OFF, Rate, parse_rate
 
 NOT_A_SECTION = "not a section: settings with names are due here, one a line and indented"
 
@@ -59,6 +63,31 @@ class Whole(fields.Integer):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class RateField(fields.Field[Rate | None]):
+    """A rate such as `60/minute`, or `off`, which YAML reads as false."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Rate | None:
+        try:
+            return parse_rate(OFF if value is False else value if isinstance(value, str) else "")
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class Origins(Names):
+    """Origins of web pages, `*` for all, or `off` for none, which YAML reads as false."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        origins = super()._deserialize(OFF if value is False else value, attr, data, **kwargs)
+        if origins in ((OFF,), ("*",)):
+            return () if origins == (OFF,) else origins
+        if not origins or {"*", OFF} & {*origins}:
+            raise ValidationError(f"neither `*` nor `off` alone nor origins such as {EXAMPLES}")
+        try:
+            return tuple(str(origin_pattern(one)) for one in origins)
+        except ValueError as error:
+            raise ValidationError(f"one of the origins {error}") from None
+
+
 class Backends(fields.Field[dict[str, dict[str, Any]]]):
     """Settings by backend name; those of a backend may be null, as a section may."""
 
@@ -97,6 +126,44 @@ def optional_address(value: str) -> None:
     """Refuse what is neither empty nor an address of a LiveKit server."""
     if value:
         address(value)
+
+
+def optional_web_address(value: str) -> None:
+    """Refuse what is neither empty nor an address that begins with http:// or https://."""
+    if value:
+        try:
+            address(value)
+            fine = urlsplit(value).scheme in ("http", "https")
+        except ValidationError:
+            fine = False
+        if not fine:
+            raise ValidationError("not an address such as https://calls.example.com")
+
+
+def optional_token(value: str) -> None:
+    """Refuse what is neither empty nor a token that a header can carry (RFC 6750, section 2.1)."""
+    if value and not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", value):
+        raise ValidationError(
+            "holds more than letters, digits and . _ ~ + / - =, which a bearer token is made of"
+        )
+
+
+def storage(value: str) -> None:
+    """Refuse what is no storage of limits: memory://, or a Redis with what it takes to speak to it."""
+    parts = urlsplit(value)
+    if parts.scheme == "memory":
+        return
+    try:
+        fine = parts.scheme in ("redis", "rediss") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        fine = False
+    if not fine or not re.fullmatch(r"(/[0-9]*)?", parts.path):
+        raise ValidationError(
+            "neither memory:// nor an address such as redis://127.0.0.1:6379/0 or rediss://…"
+        )
+    if importlib.util.find_spec("redis") is None:
+        raise ValidationError("needs the package redis: install webcall[redis], or take memory://")
 
 
 def secret(value: str) -> None:

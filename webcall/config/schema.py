@@ -3,94 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from marshmallow import Schema, fields, post_load, pre_load, validate
 
-from webcall.config.fields import Backends, Names, Whole, address, bind, optional_address, secret, unspaced
-
-
-def _with_scheme(plain: str, address: str) -> str:
-    scheme, _, rest = address.partition("://")
-    return f"{plain}{'s' if scheme.lower() in ('https', 'wss') else ''}://{rest}"
-
-
-@dataclass(frozen=True, slots=True)
-class LiveKitConfig:
-    """Which LiveKit server is called, and how."""
-
-    url: str
-    public_url: str
-    api_key: str = field(repr=False)
-    api_secret: str = field(repr=False)
-    agent_name: str
-    timeout_s: float
-
-    @property
-    def server_url(self) -> str:
-        """The address that browsers connect to, always `ws://` or `wss://`."""
-        return _with_scheme("ws", self.public_url or self.url)
-
-    @property
-    def http_url(self) -> str:
-        """The address that the service calls, always `http://` or `https://`."""
-        return _with_scheme("http", self.url)
-
-
-@dataclass(frozen=True, slots=True)
-class CallConfig:
-    """How long a call waits, and how long it lasts."""
-
-    join_window_s: int
-    departure_timeout_s: int
-    max_duration_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class AuthConfig:
-    """Names of the validators' backends, in the order in which they are asked."""
-
-    validators: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AssistantsConfig:
-    """Names of the stores' backends, in the order in which they are asked."""
-
-    stores: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpConfig:
-    """How the service is served."""
-
-    bind: str
-    workers: int
-    threads: int
-    docs: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfig:
-    """What is logged, and in which form."""
-
-    level: str
-    format: str
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """All settings, checked. `backends` holds those of the backends as written, by backend name."""
-
-    livekit: LiveKitConfig
-    call: CallConfig
-    plugins: tuple[str, ...]
-    auth: AuthConfig
-    assistants: AssistantsConfig
-    backends: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    http: HttpConfig
-    log: LogConfig
+from webcall.config.fields import (
+    Backends,
+    Names,
+    Origins,
+    RateField,
+    Whole,
+    address,
+    bind,
+    optional_address,
+    optional_token,
+    optional_web_address,
+    secret,
+    storage,
+    unspaced,
+)
+from webcall.config.settings import (
+    AssistantsConfig,
+    AuthConfig,
+    CallConfig,
+    Config,
+    HttpConfig,
+    LimitsConfig,
+    LiveKitConfig,
+    LogConfig,
+    WorkerConfig,
+)
+from webcall.rates import parse_rate
 
 
 class Section(Schema):
@@ -128,6 +71,10 @@ def _whole(default: int, low: int, high: int, means: str) -> Whole:
         validate=validate.Range(low, high, error="not a whole number from {min} to {max}"),
         metadata={"description": means},
     )
+
+
+def _rate(default: str, means: str) -> RateField:
+    return RateField(load_default=parse_rate(default), metadata={"description": means})
 
 
 def _text(means: str, **kwargs: Any) -> fields.String:
@@ -193,6 +140,38 @@ class AssistantsSection(Section):
     )
 
 
+class LimitsSection(Section):
+    """`limits:`"""
+
+    MAKES = LimitsConfig
+
+    per_key = _rate("60/minute", "requests with one key; `off`: no limit; a key's own rate_limit wins")
+    failed_auth_per_address = _rate(
+        "30/minute", "requests without a good key from one address (IPv6: one /64); a good key still works"
+    )
+    publishable_per_address = _rate(
+        "30/minute", "requests with publishable keys from one address (IPv6: one /64)"
+    )
+    publishable_max_concurrent_calls = _whole(
+        20, 0, 100000, "live calls of a publishable key without a limit of its own; 0: no limit"
+    )
+    waiting_per_address = _whole(
+        10,
+        0,
+        100000,
+        "publishable keys: calls from one address that nobody has joined yet; 0: no limit",
+    )
+    storage_uri = _text(
+        "where limits are counted; `redis://…` when there is more than one process",
+        load_default="memory://",
+        validate=storage,
+    )
+    required = fields.Boolean(
+        load_default=False,
+        metadata={"description": "whether requests get 503 while the storage is down, instead of passing"},
+    )
+
+
 class HttpSection(Section):
     """`http:`"""
 
@@ -206,6 +185,73 @@ class HttpSection(Section):
     docs = fields.Boolean(
         load_default=True, metadata={"description": "whether /docs and /openapi.json are served"}
     )
+    playground = fields.Boolean(
+        load_default=False,
+        metadata={"description": "whether /playground is served, a page to try calls with"},
+    )
+    widget = fields.Boolean(
+        load_default=True,
+        metadata={"description": "whether /widget.js is served, a call button for pages"},
+    )
+    public_url = _text(
+        "the service's address as browsers see it, for links; empty: made of bind",
+        load_default="",
+        validate=optional_web_address,
+    )
+    trusted_proxies = _whole(
+        0, 0, 10, "proxies in front, each of which appends the address it was called from to X-Forwarded-For"
+    )
+    cors_origins = Origins(
+        load_default=("*",),
+        metadata={
+            "description": "origins whose pages may read answers: `*`, a list, or `off`; "
+            "a key's own origins decide what it may do"
+        },
+    )
+    metrics_token = _text(
+        "the bearer token that /metrics asks for; empty: none", load_default="", validate=optional_token
+    )
+
+
+class WorkerSection(Section):
+    """`worker:`"""
+
+    MAKES = WorkerConfig
+
+    llm = _text(
+        "the language model of assistants that name none: `provider/model`, a provider, or `demo`",
+        load_default="demo",
+        validate=unspaced,
+    )
+    stt = _text("the same for speech to text", load_default="demo", validate=unspaced)
+    tts = _text("the same for text to speech", load_default="demo", validate=unspaced)
+    realtime = _text(
+        "the model of assistants in mode `realtime` that name none",
+        load_default="openai/gpt-realtime",
+        validate=unspaced,
+    )
+    openai_base_url = _text(
+        "an OpenAI-compatible server in place of OpenAI's own, for all `openai` models",
+        load_default="",
+        validate=optional_web_address,
+    )
+    allow_in_definitions = Names(
+        load_default=(),
+        validate=validate.ContainsOnly(["api_key", "base_url"], error="names more than api_key and base_url"),
+        metadata={
+            "description": "what a definition may bring of its own, `api_key`, `base_url`; "
+            "whoever writes one could make the worker call inner addresses"
+        },
+    )
+    max_calls = _whole(0, 0, 10000, "calls at once in one worker; 0: by its cores and memory")
+    idle_processes = _whole(2, 0, 64, "processes kept ready for the next calls")
+    drain_s = _whole(900, 0, 86400, "how long calls may go on after SIGTERM, in seconds")
+    host = _text("address of the worker's health and metrics", load_default="127.0.0.1", validate=unspaced)
+    health_port = _whole(8081, 0, 65535, "port of the worker's health; 0: any free one")
+    metrics_port = _whole(8082, 0, 65535, "port of the worker's metrics; 0: any free one")
+    chat_max_bytes = _whole(4000, 1, 65536, "the longest typed message, in bytes of UTF-8")
+    chat_per_minute = _whole(30, 1, 6000, "typed messages a minute and call")
+    chat_max_turns = _whole(500, 1, 100000, "typed messages a call")
 
 
 class LogSection(Section):
@@ -240,5 +286,7 @@ class ConfigSchema(Section):
     auth = fields.Nested(AuthSection)
     assistants = fields.Nested(AssistantsSection)
     backends = Backends(metadata={"description": "settings by backend name"})
+    limits = fields.Nested(LimitsSection)
     http = fields.Nested(HttpSection)
+    worker = fields.Nested(WorkerSection)
     log = fields.Nested(LogSection)

@@ -13,7 +13,8 @@ from marshmallow import ValidationError
 from webcall.config import interpolation
 from webcall.config.faults import Fault, flatten, shown
 from webcall.config.parsing import parse
-from webcall.config.schema import Config, ConfigSchema
+from webcall.config.schema import ConfigSchema
+from webcall.config.settings import Config
 from webcall.errors import ConfigError
 
 # Far above any real file: what passes is walked, and quoted in faults, without further care.
