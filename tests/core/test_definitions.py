@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from webcall.core import definitions
+from webcall.config.schema import WorkerSection
+from webcall.core import definitions, model_needs
 from webcall.errors import BackendError, WebCallError
 from webcall.interfaces import Record
 
@@ -68,17 +69,53 @@ def test_what_faces_two_stores() -> None:
         definitions.find_definitions(stores, "y")
 
 
-@pytest.mark.parametrize("model", ["demo", "openai", "openai/gpt-4.1-mini", "own/thing/v2", None])
-def test_models_that_look_right(model: str | None) -> None:
-    """provider/model, a provider's name and no model at all are not warned of."""
+WORKER = WorkerSection().load({})
+
+
+@pytest.mark.parametrize("model", ["demo", "openai", "openai/gpt-4.1-mini", None])
+def test_models_that_look_right(model: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """provider/model, a provider's name and no model at all are not warned of where the key is set."""
+    monkeypatch.setenv("OPENAI_API_KEY", "a key")
     report = definitions.check_definition(
         definition(
             "x",
             assistant_prompt="Hello.",
             **{f"assistant_{part}_model": model for part in ("llm", "stt", "tts")},
-        )
+        ),
+        WORKER,
     )
     assert (report.faults, report.warnings) == ([], [])
+
+
+def test_models_that_a_worker_here_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is warned of with what is missing and where, and can be stored; no value is quoted."""
+    for name in ("ELEVEN_API_KEY", "LIVEKIT_URL", "LIVEKIT_INFERENCE_URL", "LIVEKIT_INFERENCE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(model_needs, "is_installed", lambda package: "elevenlabs" not in package)
+    report = definitions.check_definition(
+        definition(
+            "x",
+            assistant_prompt="Hello.",
+            assistant_llm_model="opnai/gpt-4.1",
+            assistant_stt_model="whisper",
+            assistant_tts_model="elevenlabs",
+            assistant_tts_config={"voice_id": "v", "api_key": "canary", "shoe_size": 43},
+        ),
+        WORKER,
+    )
+    assert report.faults == []
+    assert "canary" not in str(report)
+    assert report.warnings == [
+        "assistant_stt_model: neither provider/model nor a known provider's name",
+        "assistant_llm_model: opnai is none of openai, google, deepgram, elevenlabs, cartesia, sarvam,"
+        " mistral, demo; LiveKit Inference has no LIVEKIT_INFERENCE_API_KEY and LIVEKIT_INFERENCE_API_SECRET"
+        " here: the worker needs it set",
+        "assistant_tts_model: elevenlabs is not installed here: the worker needs"
+        " `pip install webcall[elevenlabs]`",
+        "assistant_tts_model: elevenlabs has no ELEVEN_API_KEY here: the worker needs it set",
+        "assistant_tts_config.shoe_size: the worker passes over this",
+        "assistant_tts_config.api_key: the worker passes over this",
+    ]
 
 
 def test_an_empty_prompt_is_a_warning() -> None:

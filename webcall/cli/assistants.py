@@ -55,7 +55,7 @@ def check(file: IO[str]) -> None:
 
 
 def _report(records: list[Any]) -> bool:
-    reports = core.check_definitions(records)
+    reports = core.check_definitions(records, services().config.worker)
     for position, (record, report) in enumerate(zip(records, reports, strict=True), start=1):
         name = record.get("assistant_id") if isinstance(record, dict) else None
         told = name if isinstance(name, str) and name else f"definition {position}"

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from webcall.config.settings import WorkerConfig
 from webcall.core.dispatch import FILLED_FIELDS, dispatch_metadata, filled_definition
 from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
+from webcall.core.model_names import PARTS
+from webcall.core.model_needs import model_warnings
 from webcall.core.placeholders import check_template
 from webcall.errors import BackendError, InvalidMetadata, RecordError, TemplateError, WebCallError
 from webcall.interfaces import Assistant, ListsAssistants, ManagesAssistants, Record
 from webcall.records import assistant_from_record
 
 MODES = ("pipeline", "realtime", "cascade")
-PROVIDERS = ("openai", "google", "deepgram", "elevenlabs", "cartesia", "sarvam", "mistral", "demo")
-_PARTS = ("llm", "stt", "tts")
 _OWNER = "assistant_created_by_email"
 
 Stores = Sequence[tuple[str, Any]]
@@ -29,8 +30,11 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
 
-def check_definition(record: Any) -> Report:
-    """Find all that would make a call with this definition fail, and what looks like a mistake."""
+def check_definition(record: Any, worker: WorkerConfig | None = None) -> Report:
+    """Find all that would make a call with this definition fail, and what looks like a mistake.
+
+    Models are judged by the settings that a worker here would have, and not where there are none.
+    """
     report = Report()
     try:
         assistant = assistant_from_record(record)
@@ -45,7 +49,7 @@ def check_definition(record: Any) -> Report:
             check_template(text)
         except TemplateError as error:
             report.faults.append(f"{name}: {error}")
-    _check_models(record, report)
+    _check_models(record, worker, report)
     if not report.faults:
         _check_dispatch(assistant, report)
     if not assistant.prompt.strip():
@@ -53,12 +57,12 @@ def check_definition(record: Any) -> Report:
     return report
 
 
-def check_definitions(records: Sequence[Any]) -> list[Report]:
+def check_definitions(records: Sequence[Any], worker: WorkerConfig | None = None) -> list[Report]:
     """Check definitions that are to be stored together: as each, and two of one id are a fault."""
     reports = []
     seen: set[object] = set()
     for record in records:
-        report = check_definition(record)
+        report = check_definition(record, worker)
         name = record.get("assistant_id") if isinstance(record, Mapping) else None
         if isinstance(name, str):
             if name in seen:
@@ -79,17 +83,14 @@ def _check_id(assistant_id: str, report: Report) -> None:
         report.faults.append("assistant_id: holds a lone surrogate; requests cannot name it")
 
 
-def _check_models(record: Mapping[str, Any], report: Report) -> None:
-    for part in _PARTS:
+def _check_models(record: Mapping[str, Any], worker: WorkerConfig | None, report: Report) -> None:
+    for part in PARTS:
         model, config = record.get(f"assistant_{part}_model"), record.get(f"assistant_{part}_config")
         if model is not None and not isinstance(model, str):
             report.faults.append(f"assistant_{part}_model: not a string such as openai/gpt-4.1-mini")
-        elif model and "/" not in model and model not in PROVIDERS:
-            report.warnings.append(
-                f"assistant_{part}_model: neither provider/model nor a known provider's name"
-            )
         if config is not None and not isinstance(config, Mapping):
             report.faults.append(f"assistant_{part}_config: not an object with named fields")
+    report.warnings += model_warnings(record, worker)
 
 
 def _check_dispatch(assistant: Assistant, report: Report) -> None:
