@@ -1,0 +1,170 @@
+"""Who is in the room: the one human, and assistants that somebody else sent.
+
+livekit-server tells of participants who publish nothing (typed chat, or a microphone that is still
+off) every three seconds only, of their coming as of their leaving (`subscriberUpdateInterval` in its
+pkg/rtc/room.go). Hence the two detours here: whoever has joined is looked for with the server's API,
+and a client may say that it hangs up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from livekit import api, rtc
+
+log = structlog.stdlib.get_logger("webcall.worker.attendance")
+
+_ASSISTANT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+_NOBODY = (
+    _ASSISTANT,
+    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
+    rtc.ParticipantKind.PARTICIPANT_KIND_INGRESS,
+)
+# How a client leaves on purpose, and how the server puts one out; all else may come back.
+_FOR_GOOD = (
+    rtc.DisconnectReason.CLIENT_INITIATED,
+    rtc.DisconnectReason.PARTICIPANT_REMOVED,
+    rtc.DisconnectReason.USER_REJECTED,
+)
+# The topic on which a client says that its person hangs up, a moment before it does.
+BYE = "webcall.bye"
+# How often the server is asked for the human, and from which second on: most come at once.
+_LOOKS = ((0.0, 0.25), (5.0, 0.5), (15.0, 1.0))
+_SEEN = {"webcall.seen": "true"}
+
+# An avatar's or a recorder's helper that speaks for an assistant is none itself.
+_ON_BEHALF = "lk.publish_on_behalf"
+
+
+class Attendance:
+    """Watches one room. The callbacks run on the event loop and must not block.
+
+    `hung_up` is called when the human left for good, `dropped` when the connection went away, and
+    `returned` when the same human is back. A human is whoever came first; the room admits one.
+    """
+
+    def __init__(self, room: rtc.Room) -> None:
+        self._room = room
+        self._came = asyncio.Event()
+        self._marked: set[str] = set()
+        self._marking: asyncio.Task[None] | None = None
+        self.human: rtc.RemoteParticipant | None = None
+        self.hung_up: Callable[[], None] = _ignore
+        self.dropped: Callable[[], None] = _ignore
+        self.returned: Callable[[], None] = _ignore
+        room.on("participant_connected", self._connected)
+        room.on("participant_disconnected", self._disconnected)
+        room.register_text_stream_handler(BYE, self._bye)
+
+    @property
+    def present(self) -> bool:
+        """Whether the human is in the room now."""
+        return self.human is not None and self.human.identity in self._room.remote_participants
+
+    def may_be_human(self, identity: str) -> bool:
+        """Return whether it is the human's identity, or could be while the server has told of nobody."""
+        if self.human is not None:
+            return identity == self.human.identity
+        participant = self._room.remote_participants.get(identity)
+        return participant is None or participant.kind not in _NOBODY
+
+    async def wait_for_human(self, livekit: api.LiveKitAPI, within_s: float) -> rtc.RemoteParticipant | None:
+        """Return the human as soon as there is one, or None if nobody came in time."""
+        for participant in self._room.remote_participants.values():
+            self._connected(participant)
+        hastening = asyncio.create_task(self._hasten(livekit))
+        try:
+            await asyncio.wait_for(self._came.wait(), within_s)
+        except TimeoutError:
+            return None
+        finally:
+            hastening.cancel()
+        if self.human is not None:
+            self._marking = asyncio.create_task(self._mark(livekit, self.human.identity))
+        return self.human
+
+    async def _hasten(self, livekit: api.LiveKitAPI) -> None:
+        """Look for the human at the server, and have it tell of them at once."""
+        began = time.monotonic()
+        while not self._came.is_set():
+            waited_s = time.monotonic() - began
+            await asyncio.sleep(next(every for since, every in reversed(_LOOKS) if waited_s >= since))
+            try:
+                answer = await livekit.room.list_participants(
+                    api.ListParticipantsRequest(room=self._room.name)
+                )
+                for one in answer.participants:
+                    if int(one.kind) not in _NOBODY and one.state == api.ParticipantInfo.State.ACTIVE:
+                        await self._mark(livekit, one.identity)
+                        return
+            except Exception as error:
+                # The server tells of them by itself, later.
+                log.warning("not looked for the human", error=type(error).__name__)
+
+    async def _mark(self, livekit: api.LiveKitAPI, identity: str) -> None:
+        """Set an attribute on the human, once.
+
+        It makes the server tell everybody of them at once, and give them a new token: theirs is good
+        for a minute or two, and the server's own renewal comes after five, so that a page that is
+        loaded again in between could not come back.
+        """
+        if identity in self._marked:
+            return
+        self._marked.add(identity)
+        try:
+            await livekit.room.update_participant(
+                api.UpdateParticipantRequest(room=self._room.name, identity=identity, attributes=_SEEN)
+            )
+        except Exception as error:
+            self._marked.discard(identity)
+            log.warning("human not marked", error=type(error).__name__)
+
+    async def earlier_assistant(self, livekit: api.LiveKitAPI) -> bool:
+        """Return whether another assistant was in the room before this one.
+
+        Two that enter at the same moment see each other: the server's own order decides which stays.
+        """
+        if not any(_is_assistant(other) for other in self._room.remote_participants.values()):
+            return False
+        me = self._room.local_participant.identity
+        answer = await livekit.room.list_participants(api.ListParticipantsRequest(room=self._room.name))
+        order = {
+            one.identity: (one.joined_at_ms or one.joined_at * 1000, one.identity)
+            for one in answer.participants
+            if one.kind == api.ParticipantInfo.Kind.AGENT and _ON_BEHALF not in one.attributes
+        }
+        return me not in order or min(order.values()) != order[me]
+
+    def _connected(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.kind in _NOBODY:
+            return
+        if self.human is None:
+            self.human = participant
+            self._came.set()
+        elif participant.identity == self.human.identity:
+            self.human = participant
+            self.returned()
+
+    def _disconnected(self, participant: rtc.RemoteParticipant) -> None:
+        if self.human is None or participant.identity != self.human.identity:
+            return
+        if participant.disconnect_reason in _FOR_GOOD:
+            self.hung_up()
+        elif not self.present:
+            self.dropped()
+
+    def _bye(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        reader.close()
+        if self.human is not None and identity == self.human.identity:
+            self.hung_up()
+
+
+def _is_assistant(participant: rtc.RemoteParticipant) -> bool:
+    return participant.kind == _ASSISTANT and _ON_BEHALF not in participant.attributes
+
+
+def _ignore() -> None:
+    return

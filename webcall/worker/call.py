@@ -1,0 +1,265 @@
+"""One call, from the job to its end, in the order one reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from livekit import rtc
+from livekit.agents import AgentSession, AutoSubscribe, JobContext, vad
+from livekit.agents.voice import CloseEvent, ConversationItemAddedEvent
+
+from webcall.config.settings import WorkerConfig
+from webcall.worker import notices, session
+from webcall.worker.attendance import Attendance
+from webcall.worker.chat import TOPIC as CHAT
+from webcall.worker.chat import TypedMessages
+from webcall.worker.job import BadDispatch, CallJob, read_job
+from webcall.worker.models import ModelUnavailable, import_plugins, make_models
+from webcall.worker.notices import Notice
+from webcall.worker.silence import Reprompts
+
+LAST_SENTENCE = "I am sorry, our time is up, and this call ends now. Goodbye."
+
+# LiveKit's own default, where a room says nothing (livekit-server `room.departure_timeout`).
+_DEPARTURE_TIMEOUT_S = 20.0
+_JOIN_WINDOW_S = 300.0
+_SENDING_S = 3.0
+# Nothing tells whether a notice has arrived, and what is on its way is lost with the room.
+_ARRIVING_S = 0.5
+_DELETING_S = 3.0
+# The same words are not sent more often than this: they answer somebody who sends too much.
+_QUIET_S = 2.0
+
+log = structlog.stdlib.get_logger("webcall.worker.call")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ends: why, for the log; and what the person is told, if anything."""
+
+    why: str
+    notice: Notice | None = None
+    last_sentence: str | None = None
+    keep_room: bool = False
+
+
+class Call:
+    """A call and what is running for it; `run` is the whole of it."""
+
+    def __init__(self, context: JobContext, bounds: WorkerConfig, ears: vad.VAD | None) -> None:
+        self._context = context
+        self._bounds = bounds
+        self._ears = ears
+        self._room = context.room
+        self._attendance = Attendance(context.room)
+        self._over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._session: AgentSession[None] | None = None
+        self._chat: TypedMessages | None = None
+        self._reprompts: Reprompts | None = None
+        self._away: asyncio.TimerHandle | None = None
+        self._told: dict[Notice, float] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._ended = asyncio.Event()
+
+    async def join(self) -> None:
+        """Enter the room. Raises what livekit-agents raises, a LiveKit that is away for instance."""
+        await self._context.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+
+    async def run(self) -> None:
+        """Take part in the room until the call is over, and leave nothing behind."""
+        try:
+            end = await self._take_part()
+        except BadDispatch as error:
+            log.error("bad dispatch", reason=str(error))
+            end = await self._once_heard(End("bad dispatch", Notice.bad_dispatch))
+        except ModelUnavailable as error:
+            log.error("model unavailable", reason=str(error))
+            end = await self._once_heard(End("model unavailable", Notice.model_unavailable))
+        except Exception:
+            log.exception("assistant failed")
+            end = await self._once_heard(End("assistant failed", Notice.assistant_failed))
+        await self._finish(end)
+
+    async def stop(self) -> None:
+        """End the call because the worker stops, or the room is gone; return when it is over."""
+        self._end(self._ended_from_outside())
+        await self._ended.wait()
+
+    async def _take_part(self) -> End:
+        if await self._attendance.earlier_assistant(self._context.api):
+            return End("another assistant is here", keep_room=True)
+        job = read_job(self._context.job.metadata)
+        structlog.contextvars.bind_contextvars(assistant=job.assistant_id)
+        log.info("call begins", mode=job.mode, text_only=job.text_only, pid=os.getpid())
+        if job.ignored:
+            log.info("fields ignored", fields=job.ignored)
+        self._attendance.hung_up = lambda: self._end(End("hung up"))
+        self._attendance.dropped = self._wait_for_return
+        self._attendance.returned = self._back
+        self._chat = TypedMessages(
+            self._room,
+            self._bounds,
+            is_sender=self._is_human,
+            tell=self._tell,
+            answer=self._answer,
+        )
+        import_plugins(job, self._bounds)
+        human = await self._human()
+        if human is None:
+            return self._over.result() if self._over.done() else End("nobody came")
+        await self._converse(job, human)
+        return await self._until_over(job)
+
+    async def _human(self) -> rtc.RemoteParticipant | None:
+        """Return the human, or None if nobody came while the room waits, or the call is over already."""
+        window_s = self._context.job.room.empty_timeout or _JOIN_WINDOW_S
+        waiting = asyncio.create_task(self._attendance.wait_for_human(self._context.api, window_s))
+        either: list[asyncio.Future[Any]] = [waiting, self._over]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if self._over.done():
+            waiting.cancel()
+            return None
+        return waiting.result()
+
+    async def _converse(self, job: CallJob, human: rtc.RemoteParticipant) -> None:
+        """Make the models, start the session and greet. Nothing of a provider is asked before."""
+        models = make_models(job, self._bounds)
+        talk = self._session = session.make_session(job, models, self._ears)
+        goodbye = End("the assistant ended it", Notice.goodbye)
+        assistant = self._assistant = session.Assistant(job, models, lambda: self._end(goodbye))
+        talk.on("close", self._session_closed)
+        if job.interaction.reply_on_chat:
+            talk.on("conversation_item_added", self._reply_on_chat)
+        await talk.start(
+            assistant,
+            room=self._room,
+            room_options=session.room_options(job, human.identity),
+            # Any participant could ask it for the filled prompt and the whole history.
+            session_host=False,
+            record=False,
+        )
+        if job.interaction.silence_reprompts and not job.text_only:
+            self._reprompts = Reprompts(talk, job.interaction)
+        if job.interaction.speaks_first and job.start_instruction:
+            talk.generate_reply(
+                instructions=job.start_instruction,
+                allow_interruptions=job.interaction.allow_interruptions,
+            )
+        if self._chat is not None:
+            self._chat.begin()
+
+    async def _until_over(self, job: CallJob) -> End:
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._over), job.max_duration_s)
+        except TimeoutError:
+            return End("time is up", Notice.time_is_up, last_sentence=LAST_SENTENCE)
+
+    async def _once_heard(self, end: End) -> End:
+        """Wait for the human who is to be told, as long as the room waits."""
+        self._attendance.hung_up = lambda: self._end(End("hung up"))
+        with contextlib.suppress(Exception):
+            if await self._human() is None:
+                return End(end.why)
+        return end
+
+    async def _finish(self, end: End) -> None:
+        log.info("call ends", why=end.why)
+        self._stop_timers()
+        if end.last_sentence and self._session is not None:
+            with contextlib.suppress(Exception):
+                await session.say(self._session, end.last_sentence)
+        if end.notice is not None and self._attendance.present:
+            await self._send(end.notice)
+            await asyncio.sleep(_ARRIVING_S)
+        if not end.keep_room:
+            await self._delete_room()
+        if self._chat is not None:
+            await self._chat.close()
+        for task in self._tasks:
+            task.cancel()
+        self._ended.set()
+        self._context.shutdown(end.why)
+
+    def _end(self, end: End) -> None:
+        if not self._over.done():
+            self._over.set_result(end)
+
+    def _session_closed(self, event: CloseEvent) -> None:
+        if event.error is not None:
+            log.error("provider failed", kind=event.error.type)
+            self._end(End("provider failed", Notice.provider_failed))
+        else:
+            # Nobody closes it here: livekit-agents does, when the process or the room goes.
+            self._end(self._ended_from_outside())
+
+    def _ended_from_outside(self) -> End:
+        if self._room.isconnected():
+            # The worker stops; or LiveKit has closed the room, and its order came before the disconnection.
+            return End("stopped from outside", Notice.shutting_down)
+        return End("room closed", keep_room=True)
+
+    def _wait_for_return(self) -> None:
+        timeout_s = self._context.job.room.departure_timeout or _DEPARTURE_TIMEOUT_S
+        log.info("connection lost", waits_s=timeout_s)
+        self._stop_timers()
+        self._away = asyncio.get_running_loop().call_later(timeout_s, self._end, End("did not come back"))
+
+    def _back(self) -> None:
+        if self._away is not None:
+            log.info("connection back")
+            self._stop_timers()
+
+    def _stop_timers(self) -> None:
+        if self._reprompts is not None:
+            self._reprompts.stop()
+        if self._away is not None:
+            self._away.cancel()
+            self._away = None
+
+    def _is_human(self, identity: str) -> bool:
+        return self._attendance.may_be_human(identity)
+
+    async def _answer(self, text: str) -> None:
+        if self._session is not None:
+            await session.answer(self._session, self._assistant, text)
+
+    def _reply_on_chat(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        text = getattr(item, "text_content", None)
+        if getattr(item, "role", None) == "assistant" and text:
+            self._soon(self._room.local_participant.send_text(text, topic=CHAT))
+
+    def _tell(self, notice: Notice) -> None:
+        now = time.monotonic()
+        if now - self._told.get(notice, -_QUIET_S) >= _QUIET_S:
+            self._told[notice] = now
+            self._soon(self._send(notice))
+
+    async def _send(self, notice: Notice) -> None:
+        out = notices.sent(notice)
+        try:
+            sending = self._room.local_participant.send_text(
+                out.text, topic=notices.TOPIC, attributes=dict(out.attributes)
+            )
+            await asyncio.wait_for(sending, _SENDING_S)
+        except Exception as error:
+            log.warning("notice not sent", notice=notice.name, error=type(error).__name__)
+
+    async def _delete_room(self) -> None:
+        # So that the room is gone with the call, and nobody sits in it alone.
+        try:
+            await asyncio.wait_for(self._context.delete_room(), _DELETING_S)
+        except Exception as error:
+            log.warning("room not deleted", error=type(error).__name__)
+
+    def _soon(self, doing: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
