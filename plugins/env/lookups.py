@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
 from collections.abc import Iterable
 
@@ -31,6 +32,10 @@ class EnvAssistants:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._by_id = {record["assistant_id"]: record for record in records}
+        self._ids_of: dict[str, list[str]] = {}
+        for assistant_id in sorted(self._by_id):
+            owner = self._by_id[assistant_id]["assistant_created_by_email"]
+            self._ids_of.setdefault(owner, []).append(assistant_id)
 
     def get(self, assistant_id: str, caller: Caller) -> Assistant | None:
         """Return the caller's own assistant, or None; raises `Refused` if it is inactive."""
@@ -44,6 +49,12 @@ class EnvAssistants:
     def list_assistants(self) -> list[Record]:
         """Return every record."""
         return copy.deepcopy(list(self._by_id.values()))
+
+    def page_of_assistants(self, caller: Caller, after: str, limit: int) -> list[Record]:
+        """Return at most `limit` of the caller's records with ids past `after`, sorted by id."""
+        ids = self._ids_of.get(caller.email, [])
+        first = bisect.bisect_right(ids, after)
+        return copy.deepcopy([self._by_id[each] for each in ids[first : first + limit]])
 
     def find_assistant(self, assistant_id: str) -> Record | None:
         """Return the record, whoever owns it."""

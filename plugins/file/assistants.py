@@ -65,6 +65,13 @@ class FileAssistants:
         """Return every record, in the file's order or by the files' names. Raises as `get`."""
         return self._source.snapshot().records()
 
+    def page_of_assistants(self, caller: Caller, after: str, limit: int) -> list[Record]:
+        """Return at most `limit` of the caller's records with ids past `after`, sorted by id.
+
+        Raises as `get`.
+        """
+        return self._source.snapshot().page(caller.email, after, limit)
+
     def find_assistant(self, assistant_id: str) -> Record | None:
         """Return the record, whoever owns it. Raises as `get`."""
         return self._source.snapshot().find(assistant_id)

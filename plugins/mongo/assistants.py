@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from plugins.mongo.connection import Connection, Document, can_be_asked
@@ -23,7 +24,7 @@ class MongoAssistants:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._indexes = Indexes(connection, COLLECTION, Index(ID, unique=True))
+        self._indexes = Indexes(connection, COLLECTION, Index(ID, unique=True), Index(OWNER, second=ID))
         self._prepared_in: int | None = None
 
     def get(self, assistant_id: str, caller: Caller) -> Assistant | None:
@@ -53,11 +54,11 @@ class MongoAssistants:
         self._connection.close()
 
     def prepare(self) -> list[str]:
-        """Make the missing index and return a line for it. See `Indexes.prepare`."""
+        """Make the missing indexes and return a line for each. See `Indexes.prepare`."""
         return self._indexes.prepare()
 
     def unprepared(self) -> list[str]:
-        """Return a line for a missing index."""
+        """Return a line for each missing index."""
         return self._indexes.unprepared()
 
     def put_assistant(self, record: Record) -> None:
@@ -85,6 +86,26 @@ class MongoAssistants:
         """Yield every record as stored, `_id` included; each batch has the timeout for itself."""
         with self._connection.translated(), self._connection.collection(COLLECTION).find() as documents:
             yield from documents
+
+    def page_of_assistants(self, caller: Caller, after: str, limit: int) -> list[Record]:
+        """Return at most `limit` of the caller's records with ids past `after`, sorted by id.
+
+        One indexed query that reads the page. Raises `BackendError` for an outage.
+        """
+        if not can_be_asked(caller.email):
+            return []
+        found: list[Record] = []
+        query = {OWNER: caller.email, ID: {"$gt": after}}
+        with self._connection.bounded():
+            documents = self._connection.collection(COLLECTION).find(query, batch_size=limit + 1)
+            with documents.sort([(OWNER, ASCENDING), (ID, ASCENDING)]) as cursor:
+                for document in cursor:
+                    # Compared again, as in `get`; a query matches a list that holds the value, too.
+                    if document[OWNER] == caller.email and isinstance(document[ID], str):
+                        found.append(document)
+                    if len(found) == limit:
+                        break
+        return found
 
     def find_assistant(self, assistant_id: str) -> Record | None:
         """Return the record, whoever owns it."""

@@ -19,11 +19,17 @@ BUILD_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One index over one field; `sparse` leaves out documents without it, for uniqueness too."""
+    """One index over one field or two; `sparse` leaves out documents without it, for uniqueness too."""
 
     field: str
     unique: bool = False
     sparse: bool = False
+    second: str | None = None
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields in their order."""
+        return [self.field] if self.second is None else [self.field, self.second]
 
 
 class Indexes:
@@ -59,13 +65,13 @@ class Indexes:
         options: dict[str, Any] = {name: True for name in ("unique", "sparse") if getattr(index, name)}
         with self._connection.bounded(BUILD_TIMEOUT_S):
             collection = self._connection.collection(self._collection)
-            if any(_fields(info) == [index.field] for info in collection.index_information().values()):
+            if any(_fields(info) == index.fields for info in collection.index_information().values()):
                 raise BackendError(
-                    f"{self._collection}: the index on {index.field} is not unique or covers a part of the "
-                    "documents only: drop it (dropIndex in the MongoDB shell) and prepare again"
+                    f"{self._collection}: the index on {', '.join(index.fields)} is not unique or covers a "
+                    "part of the documents only: drop it (dropIndex in the MongoDB shell) and prepare again"
                 )
             try:
-                collection.create_index([(index.field, ASCENDING)], **options)
+                collection.create_index([(field, ASCENDING) for field in index.fields], **options)
             except OperationFailure:
                 # Looked up, not taken from the error: servers say it in different ways.
                 if not (index.unique and _has_repeats(collection, index.field)):
@@ -76,7 +82,7 @@ class Indexes:
                 ) from None
 
     def _line(self, index: Index) -> str:
-        return f"{self._collection}: {'unique ' if index.unique else ''}index on {index.field}"
+        return f"{self._collection}: {'unique ' if index.unique else ''}index on {', '.join(index.fields)}"
 
 
 def _fields(info: Mapping[str, Any]) -> list[str]:
@@ -85,7 +91,7 @@ def _fields(info: Mapping[str, Any]) -> list[str]:
 
 def _serves(info: Mapping[str, Any], index: Index) -> bool:
     partial = "partialFilterExpression" in info
-    return _fields(info) == [index.field] and not partial and (bool(info.get("unique")) or not index.unique)
+    return _fields(info) == index.fields and not partial and (bool(info.get("unique")) or not index.unique)
 
 
 def _has_repeats(collection: Collection[Document], field: str) -> bool:

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from webcall.errors import Conflict, Refused
-from webcall.interfaces import AssistantStore, Caller, ListsAssistants, ManagesAssistants
+from webcall.interfaces import (
+    AssistantStore,
+    Caller,
+    ListsAssistants,
+    ManagesAssistants,
+    PagesAssistants,
+)
 from webcall.testing.common import ODD_STRINGS, cannot_list, held, outage_of, read_only, together
 
 ID = "550e8400-Contract"
@@ -147,6 +153,50 @@ class AssistantStoreContract:
         assert found["assistant_created_by_email"] == EVE.email
         assert [listing.find_assistant(one) for one in ODD_STRINGS.values()] == [None] * len(ODD_STRINGS)
 
+    def test_pages_are_the_callers_own_sorted(self, make_store: MakeStore) -> None:
+        """Pages hold the caller's records, inactive ones too, whole and by code points, each id once."""
+        ids = ["a", "B", "Z", "a b", "aa", "ä", "z", "\uffff", "\U0001f511", ".", "10", "9"]
+        records = [assistant_record(one) for one in ids]
+        records += [full_record(), assistant_record("off", assistant_is_active=False)]
+        records += [assistant_record(f"eve's {number}", EVE) for number in range(3)]
+        store = paging(held(make_store(records)))
+        expected = sorted([*ids, ID, "off"])
+        whole = store.page_of_assistants(ADA, "", 100)
+        assert [one["assistant_id"] for one in whole] == expected
+        [full] = [one for one in whole if one["assistant_id"] == ID]
+        assert {name: full.get(name) for name in full_record()} == full_record()
+        for limit in (1, 3, len(expected)):
+            paged: list[str] = []
+            while page := store.page_of_assistants(ADA, paged[-1] if paged else "", limit):
+                paged += [one["assistant_id"] for one in page]
+                assert len(page) == limit or len(paged) == len(expected)
+            assert paged == expected
+        assert [one["assistant_id"] for one in store.page_of_assistants(ADA, "aaa", 1)] == ["off"]
+        assert list(store.page_of_assistants(Caller(email="nobody@example.com"), "", 10)) == []
+        assert list(store.page_of_assistants(Caller(email=""), "", 10)) == []
+
+    @pytest.mark.parametrize(
+        "after", ["newline\n", "*", "%", "$where", "a.b", "' OR '1'='1", "鍵-🔑", "nul\x00"]
+    )
+    def test_page_after_an_odd_id(self, make_store: MakeStore, after: str) -> None:
+        """A page may begin after the id of no record, too."""
+        store = paging(held(make_store([assistant_record(one) for one in ("A", "z")])))
+        page = store.page_of_assistants(ADA, after, 10)
+        assert [one["assistant_id"] for one in page] == [one for one in ("A", "z") if one > after]
+
+    def test_page_shares_nothing_with_the_next(self, make_store: MakeStore) -> None:
+        """What is done to the records of one page does not show in the next."""
+        store = paging(held(make_store([full_record()])))
+        [first] = store.page_of_assistants(ADA, "", 1)
+        first["a_field_of_somebody_else"][0].clear()
+        [second] = store.page_of_assistants(ADA, "", 1)
+        assert second["a_field_of_somebody_else"] == full_record()["a_field_of_somebody_else"]
+
+    def test_outage_is_no_empty_page(self, broken_store: AssistantStore) -> None:
+        """While its infrastructure is down a store raises, and lists nothing."""
+        store = paging(broken_store)
+        outage_of(lambda: list(store.page_of_assistants(ADA, "", 10)))
+
     def test_put_assistant_is_found_and_listed(self, make_store: MakeStore) -> None:
         """An assistant that was put is found at once, listed and kept whole, the given record left alone."""
         store = held(make_store([assistant_record("another")]))
@@ -198,3 +248,8 @@ class AssistantStoreContract:
 def managing(store: AssistantStore) -> ManagesAssistants:
     """Return the store as one that can write; skip the test if it cannot."""
     return store if isinstance(store, ManagesAssistants) else read_only()
+
+
+def paging(store: AssistantStore) -> PagesAssistants:
+    """Return the store as one that gives pages; skip the test if it cannot."""
+    return store if isinstance(store, PagesAssistants) else cannot_list()

@@ -181,3 +181,22 @@ def test_a_revoked_key_of_a_large_file_stops_without_a_request(hundred_thousand,
     assert loaded.wait(60)
     keys._source.refresh()
     assert keys.validate("k7").name == "second"
+
+
+def test_a_page_costs_the_same_among_many(tmp_path, open_assistants, owner, an_assistant, monkeypatch):
+    """Of an owner's thousands, in a file of many more, a page parses itself and what bisecting needs."""
+    path = tmp_path / "assistants.json"
+    others = [{**an_assistant(f"o{n}"), "assistant_created_by_email": f"{n}@x"} for n in range(5000)]
+    replace(path, [*others, *(an_assistant(f"{n:05}", note="x" * 50) for n in reversed(range(5000)))])
+    store = open_assistants(path)
+    parsed = []
+    real_loads = json.loads
+
+    def counted_loads(text):
+        parsed.append(len(text))
+        return real_loads(text)
+
+    monkeypatch.setattr(snapshot.json, "loads", counted_loads)
+    page = store.page_of_assistants(owner, "02499", 10)
+    assert [record["assistant_id"] for record in page] == [f"{n:05}" for n in range(2500, 2510)]
+    assert len(parsed) <= 10 + 14

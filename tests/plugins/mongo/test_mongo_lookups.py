@@ -73,6 +73,8 @@ def assistants(mongo_server: MongoServer, mongo_database: str) -> Iterator[Mongo
 def uses_index(database: Any, command: Any) -> bool:
     """Return whether the server plans this very `find` with an index."""
     cursor = database[command["find"]].find(command["filter"], command.get("projection"))
+    if command.get("sort"):
+        cursor = cursor.sort(list(command["sort"].items()))
     plan = str(cursor.explain()["queryPlanner"]["winningPlan"])
     assert any(word in plan for word in ("SCAN", "SEARCH")), plan
     return "IXSCAN" in plan or "EXPRESS" in plan or f"SEARCH {command['find']} USING INDEX" in plan
@@ -86,11 +88,34 @@ def test_every_look_up_uses_an_index(
     database.assistants.insert_one(dict(OWN))
     keys.validate("unknown")
     assistants.get("unknown", ADA)
+    assistants.page_of_assistants(ADA, "", 10)
     before = list(commands.sent)
-    assert [uses_index(database, command) for command in before] == [False, False, False]
+    assert [uses_index(database, command) for command in before] == [False] * 4
     keys.prepare()
     assistants.prepare()
-    assert [uses_index(database, command) for command in before] == [True, True, True]
+    assert [uses_index(database, command) for command in before] == [True] * 4
+
+
+def test_a_page_reads_no_more_than_a_page(
+    commands: Commands, assistants: MongoAssistants, database: Any
+) -> None:
+    """Of an owner's thousand documents a page fetches one batch of about its size, unsorted by the server."""
+    assistants.prepare()
+    database.assistants.insert_many(
+        [{**OWN, "assistant_id": f"{number:04}", "padding": "x" * 100} for number in range(1000)]
+    )
+    database.assistants.insert_one({**OWN, "assistant_id": 7})
+    database.assistants.insert_one({**OWN, "assistant_id": "eve", "assistant_created_by_email": [ADA.email]})
+    before = len(commands.sent)
+    page = assistants.page_of_assistants(ADA, "0499", 20)
+    assert [one["assistant_id"] for one in page] == [f"{number:04}" for number in range(500, 520)]
+    find, *rest = commands.sent[before:]
+    assert find["batchSize"] == 21
+    assert all(next(iter(command)) == "killCursors" for command in rest)
+    plan = str(database.assistants.find(find["filter"]).sort(list(find["sort"].items())).explain())
+    assert "SORT" not in plan.replace("SORT_MERGE", "")
+    assert "TEMP B-TREE" not in plan
+    assert [one["assistant_id"] for one in assistants.page_of_assistants(ADA, "0998", 20)] == ["0999"]
 
 
 def test_look_ups_cost_what_they_must(
@@ -192,13 +217,16 @@ def test_indexes_are_told_by_their_fields(
     assert keys.unprepared() == lines
     assert keys.prepare() == lines
     assert (keys.unprepared(), keys.prepare()) == ([], [])
-    assert assistants.prepare() == ["assistants: unique index on assistant_id"]
+    assert assistants.prepare() == [
+        "assistants: unique index on assistant_id",
+        "assistants: index on assistant_created_by_email, assistant_id",
+    ]
 
 
 def test_index_that_is_not_unique_is_told_with_the_mend(assistants: MongoAssistants, database: Any) -> None:
     """An older index that allows an id twice is not taken for the unique one."""
     database.assistants.create_index("assistant_id")
-    assert assistants.unprepared() == ["assistants: unique index on assistant_id"]
+    assert assistants.unprepared()[0] == "assistants: unique index on assistant_id"
     with pytest.raises(BackendError, match=r"is not unique .* drop it"):
         assistants.put_assistant(OWN)
 
