@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports pytest livekit bench clean distclean
+.PHONY: help run test lint types imports pytest livekit frontend programs bench clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ SOURCES := wsgi.py gunicorn.conf.py setup.py webcall plugins scripts benchmarks 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
-run: $(INSTALLED) ## start LiveKit and the service, and print a line that calls it
+run: $(INSTALLED) frontend ## start LiveKit and the service, and print a line that calls it
 	@$(BIN)/python -m scripts.run
 
 test: lint types imports pytest ## everything that has to pass
@@ -23,19 +23,26 @@ lint: $(INSTALLED) ## ruff: faults and format
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 
-types: $(INSTALLED) ## mypy, strict
+types: $(INSTALLED) ## mypy, and TypeScript's compiler on the pages' code, both strict
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.frontend types
 
 imports: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports --no-cache
 
 # Coverage data of this run in a folder of its own: two runs at once would combine each other's.
-pytest: $(INSTALLED) livekit ## the tests with branch coverage; PYTEST_ARGS goes to pytest
+pytest: $(INSTALLED) livekit frontend programs ## the tests with branch coverage; PYTEST_ARGS goes to pytest
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && \
 	COVERAGE_FILE=$$data/coverage $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 livekit: $(INSTALLED) ## the LiveKit server, fetched or built once
 	@$(BIN)/python -m scripts.livekit_server > /dev/null
+
+frontend: $(INSTALLED) ## LiveKit's library for browsers, fetched once
+	@$(BIN)/python -m scripts.frontend > /dev/null
+
+programs: $(INSTALLED) ## Chromium, Redis and strace for the tests, installed once where apt can
+	@$(BIN)/python -m scripts.programs
 
 bench: $(INSTALLED) livekit ## measure what the README's figures come from
 	$(BIN)/python -m benchmarks.throughput
@@ -46,7 +53,7 @@ clean: ## remove what tools left behind; data, programs and the environment stay
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment and the fetched programs too; instance/ stays
-	rm -rf $(VENV) .tools
+	rm -rf $(VENV) .tools webcall/http/static/vendor
 
 $(INSTALLED): setup.py
 	@python=; for name in $(PYTHON) python3.11 python3 python3.12 python3.13; do \

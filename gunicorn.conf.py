@@ -6,12 +6,17 @@ new code needs a restart, since workers share the modules that their master has 
 
 from __future__ import annotations
 
+import atexit
 import errno
+import os
 import resource
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import glogging, systemd
@@ -24,12 +29,40 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_OWN_FOLDER = f"webcall-metrics-{os.getpid()}-"
+
+
+def _share_counts() -> None:
+    """Give the workers a folder to count in together, unless there is one from an earlier reading.
+
+    prometheus_client looks for it when it is imported. A folder that the operator names is theirs to
+    empty before a start; one that another master made, whose environment this one has, is not ours.
+    """
+    known = Path(os.environ.get(_FOLDER, "")).name
+    if known and (known.startswith(_OWN_FOLDER) or not known.startswith("webcall-metrics-")):
+        return
+    folder = os.environ[_FOLDER] = tempfile.mkdtemp(prefix=_OWN_FOLDER)
+    atexit.register(_remove, folder, os.getpid())
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove the folder at the end of the master; its workers inherit this."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_share_counts()
+
 # Loaded once for all workers, so that they share its memory and start at once. No connection and no
 # thread is made by it: those belong to a worker.
-import webcall.app
+# After the folder is there: they import prometheus_client.
+import webcall.app  # noqa: E402
+from webcall.http import playground  # noqa: E402
 
 try:
     _setup = prepare()
+    playground.check(_setup.config)
 except ConfigError as error:
     # Here and not in a worker: one that fails to start would be started again for ever.
     print(*error.faults, sep="\n", file=sys.stderr, flush=True)  # noqa: T201  # for the operator
@@ -172,6 +205,13 @@ def _bound_waiting(worker: Worker) -> None:
     for listener in worker.sockets:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _PATIENCE_S, 0))
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:
+    """Forget what a worker that is gone had in flight; its counts stay."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Flask, Response, abort, jsonify, url_for
+from flask import Blueprint, Flask, Response, jsonify, url_for
 
 from webcall.http.api import EnvelopeApi
+from webcall.http.assets import Assets
 
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _OWN = Path(__file__).parent / "static"
 _FILES = {
-    "swagger-ui.css": (_SWAGGER_UI / "swagger-ui.css", "text/css"),
-    "swagger-ui-bundle.js": (_SWAGGER_UI / "swagger-ui-bundle.js", "text/javascript"),
-    "docs.js": (_OWN / "docs.js", "text/javascript"),
+    "swagger-ui.css": _SWAGGER_UI / "swagger-ui.css",
+    "swagger-ui-bundle.js": _SWAGGER_UI / "swagger-ui-bundle.js",
+    "docs.js": _OWN / "docs.js",
 }
 
 # Swagger UI sets style attributes, and draws its icons from data: addresses.
@@ -24,7 +24,6 @@ _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_FOR_EVER = "public, max-age=31536000, immutable"
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -46,8 +45,8 @@ _PAGE = """<!doctype html>
 def init_app(app: Flask, api: EnvelopeApi) -> None:
     """Serve the document, its page, and the page's files under names that hold their hash."""
     blueprint = Blueprint("docs", __name__)
-    hashed = {_hashed(name, path): (path, kind) for name, (path, kind) in _FILES.items()}
-    names = dict(zip(_FILES, hashed, strict=True))
+    assets = Assets(_FILES)
+    names = assets.names
 
     # Made at the first request, when every blueprint is registered, and kept.
     whole = functools.cache(api.document)
@@ -68,14 +67,6 @@ def init_app(app: Flask, api: EnvelopeApi) -> None:
 
     @blueprint.get("/docs/<name>")
     def static_file(name: str) -> Response:
-        if name not in hashed:
-            abort(404)
-        path, kind = hashed[name]
-        return Response(path.read_bytes(), mimetype=kind, headers={"Cache-Control": _FOR_EVER})
+        return assets.answer(name)
 
     app.register_blueprint(blueprint)
-
-
-def _hashed(name: str, path: Path) -> str:
-    stem, _, ending = name.rpartition(".")
-    return f"{stem}.{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}.{ending}"
