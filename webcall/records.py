@@ -19,14 +19,14 @@ from webcall.errors import RecordError, Refused
 from webcall.interfaces import Assistant, Caller, Record
 
 PREFIX_LENGTH = 12
-PUBLISHABLE_PREFIX = "lvp_"
+SECRET_PREFIX, PUBLISHABLE_PREFIX = "lvk_", "lvp_"
 REVOKED, EXPIRED = "revoked", "expired"
 DEFAULT_MODE = "pipeline"
 
 
-def new_api_key() -> str:
-    """Return a fresh secret key: `lvk_` and 256 random bits, URL-safe."""
-    return "lvk_" + secrets.token_urlsafe(32)
+def new_api_key(*, publishable: bool = False) -> str:
+    """Return a fresh key: `lvk_`, or `lvp_` for a publishable one, and 256 random bits, URL-safe."""
+    return (PUBLISHABLE_PREFIX if publishable else SECRET_PREFIX) + secrets.token_urlsafe(32)
 
 
 def hash_api_key(api_key: str) -> str:
@@ -200,7 +200,14 @@ def caller_from_record(record: Record) -> Caller:
         max_concurrent_calls=key["max_concurrent_calls"],
         allowed_metadata=_frozen(key["allowed_metadata"]),
         publishable=bool(_prefix_of(key).startswith(PUBLISHABLE_PREFIX) or key["native"]),
+        native=bool(key["native"]),
     )
+
+
+def expiry_of(record: Record) -> datetime | None:
+    """Return when a key's record expires, with its time zone; None if never. Raises `RecordError`."""
+    expires_at: datetime | None = _load(_KEY, record, "API key record")["expires_at"]
+    return expires_at
 
 
 def _frozen(names: list[str] | None) -> frozenset[str] | None:

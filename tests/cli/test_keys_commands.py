@@ -12,12 +12,18 @@ from flask import Flask
 
 from tests.cli.conftest import Run, loaded, run_on, table
 from tests.support.deployment import (
+    API_KEYS,
+    APP_KEY,
     KEY,
     LISTED_KEY,
     OWNER,
+    PAGE,
+    PAGE_KEY,
     PLAIN_KEY,
     REVOKED_KEY,
+    SUBDOMAINS,
     MakeApp,
+    bearer,
 )
 from webcall.core.keys import list_keys
 from webcall.records import hash_api_key
@@ -85,8 +91,68 @@ def test_rotation_replaces_a_key(run: Run, works: Works, stored_app: Flask) -> N
     before, after = (dict(stored[hash_api_key(key)].record) for key in (old, new))
     for name in ("user_email", "allowed_assistants", "expires_at"):
         assert before[name] == after[name]
+    assert f"The old one, {old[:12]}, has stopped." in result.stderr
     # A key that has stopped is not brought back under another name.
     assert "is revoked" in run("keys", "rotate", old[:12], "--yes", status=1).stderr
+
+
+def test_both_keys_work_while_they_overlap(
+    run: Run, works: Works, stored_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --overlap the old key works on until the moment that is named, and the new one beyond it."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=25)
+
+    old = run("keys", "create", "--owner", OWNER).stdout.strip()
+    told = run("keys", "rotate", old[:12], "--overlap", "24h", answer="y\n")
+    assert "The old one stops after 1 day" in told.stderr
+    new = told.stdout.strip()
+    assert works(old)
+    assert works(new)
+    row = next(row for row in loaded(run("keys", "list", "--json")) if row["id"] == old[:12])
+    assert row["replaced_by"] == new[:12]
+    # Not every server that speaks MongoDB's protocol keeps a changed time's zone.
+    end = datetime.fromisoformat(row["expires_at"]).replace(tzinfo=UTC)
+    assert f"The old one, {old[:12]}, works until {end:%Y-%m-%dT%H:%M:%SZ}." in told.stderr
+    left = end - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24)
+    assert f"was replaced by {new[:12]}" in run("keys", "rotate", old[:12], "--yes", status=1).stderr
+    monkeypatch.setattr("webcall.records.datetime", Later)
+    assert not works(old)
+    assert works(new)
+
+
+def test_a_key_for_a_page(run: Run, stored_app: Flask) -> None:
+    """Every restriction on the command line is stored, and what is made stands in a page at once."""
+    options = ("--publishable", "--assistant", "helper", "--origin", f"{PAGE}:443", "--origin", SUBDOMAINS)
+    limits = ("--metadata", "customer", "--metadata", "plan", "--rate", "60/minute", "--max-concurrent", "5")
+    key = run("keys", "create", "--owner", OWNER, *options, *limits).stdout.strip()
+    assert key.startswith("lvp_")
+    assert len(key) == 47
+    entry = entries(stored_app)[hash_api_key(key)]
+    assert {
+        "allowed_assistants": ["helper"],
+        "allowed_origins": [PAGE, SUBDOMAINS],
+        "allowed_metadata": ["customer", "plan"],
+        "rate_limit": "60/minute",
+        "max_concurrent_calls": 5,
+    }.items() <= entry.record.items()
+    app = run("keys", "create", "--owner", OWNER, "--publishable", "--native", "--assistant", "helper")
+    client = stored_app.test_client()
+    for api_key, origin, status in (
+        (key, PAGE, 422),
+        (key, "https://a.shop.example", 422),
+        (key, "https://elsewhere.example", 403),
+        (key, None, 403),
+        (app.stdout.strip(), None, 422),
+        (app.stdout.strip(), PAGE, 403),
+    ):
+        headers = bearer(api_key) | ({"Origin": origin} if origin else {})
+        # An empty body is looked at behind the key and the origin only.
+        assert client.post("/web_call/get_token", json={}, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("command", ["revoke", "rotate"])
@@ -114,12 +180,16 @@ def test_the_list_shows_ids_and_states(run: Run, backend: str) -> None:
     assert states[KEY[:12]] == "active"
     assert states[PLAIN_KEY[:12]] == "active"
     assert states[hash_api_key(REVOKED_KEY)[:12]] == "revoked"
-    assert sorted(states.values()) == ["active", "active", "active", "expired", "revoked"]
+    assert sorted(states.values()) == ["active"] * (len(API_KEYS) - 2) + ["expired", "revoked"]
     assert {row["backend"] for row in rows} == {backend}
     assert not [row for row in rows if {"api_key", "api_key_hash", "_id"} & row.keys()]
     cells = table(run("keys", "list"))
-    assert len(cells) == 5
-    assert [KEY[:12], OWNER, "Ada", "-", "-", "active", "-", backend] in cells
+    assert len(cells) == len(API_KEYS)
+    assert [KEY[:12], OWNER, "Ada", "-", "-", "active", "-", "-", backend] in cells
+    restrictions = f"origins {PAGE}, {SUBDOMAINS}; metadata customer"
+    page = f"{PAGE_KEY[:12]} {OWNER} - - - active helper {restrictions} {backend}"
+    assert page.split() in cells
+    assert f"{APP_KEY[:12]} {OWNER} - - - active helper native {backend}".split() in cells
 
 
 def test_a_key_is_found_by_its_hash(run: Run, works: Works) -> None:
@@ -170,6 +240,10 @@ def test_plain_keys_become_hashes_and_go_on_working(
             ("--owner", OWNER, "--backend", "fil"),
             "the backend 'fil' is not in auth.validators; {backend} can be",
         ),
+        (("--owner", OWNER, "--publishable"), "add --assistant ID"),
+        (("--owner", OWNER, "--origin", "shop.example.com"), "write https://shop.example.com"),
+        (("--owner", OWNER, "--rate", "60"), "not a rate such as 60/minute"),
+        (("--owner", OWNER, "--max-concurrent", "0"), "give one such as 5"),
         (("--owner", OWNER, "--expires", "0d"), "not a time to come"),
         (("--owner", OWNER, "--expires", "2020-01-01"), "not a time to come"),
         (("--owner", OWNER, "--expires", "soon"), "not a time such as 90d"),
@@ -190,7 +264,7 @@ def test_a_key_that_could_never_work_is_not_made(
 def test_read_only_keys_name_who_can_write(env_app: Flask, make_app: MakeApp, tmp_path: Path) -> None:
     """On keys from the environment, commands that write say so, and name a backend that can."""
     run = run_on(env_app)
-    assert len(loaded(run("keys", "list", "--json"))) == 5
+    assert len(loaded(run("keys", "list", "--json"))) == len(API_KEYS)
     for command in (("create", "--owner", OWNER), ("hash-plain",)):
         assert "add file or mongo there" in run("keys", *command, status=1).stderr
     assert "'env' is read-only" in run("keys", "revoke", KEY[:12], status=1).stderr

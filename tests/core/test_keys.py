@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from webcall.core import keys
 from webcall.errors import BackendError, Conflict, WebCallError
 from webcall.interfaces import Record
-from webcall.records import hash_api_key, key_hash_of
+from webcall.records import expiry_of, hash_api_key, key_hash_of
 
 OWNER = "ada@example.com"
 TWINS = ("lvk_twin0000" + "a" * 35, "lvk_twin0000" + "b" * 35)
@@ -141,9 +142,10 @@ def test_a_rotation_that_fails_leaves_no_second_key() -> None:
         ({"expires_at": "2020-01-01"}, "expired"),
         ({"user_email": None}, "unusable"),
         ({"allowed_assistants": "helper"}, "unusable"),
-        ({"allowed_origins": []}, "unsupported"),
-        ({"allowed_metadata": ["name"]}, "unsupported"),
-        ({"api_key_prefix": "lvp_12345678"}, "unsupported"),
+        ({"allowed_origins": [], "allowed_metadata": ["name"]}, "active"),
+        ({"api_key_prefix": "lvp_12345678"}, "unusable"),
+        ({"native": True}, "unusable"),
+        ({"native": True, "allowed_assistants": ["helper"]}, "active"),
     ],
 )
 def test_states(fields: dict[str, Any], state: str) -> None:
@@ -154,6 +156,59 @@ def test_states(fields: dict[str, Any], state: str) -> None:
     if state != "active":
         with pytest.raises(WebCallError, match=f"is {state}: create a new one instead"):
             keys.rotate_key(validators, [entry])
+
+
+NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("own_end", "stops_at"),
+    [
+        (None, NOON + DAY),
+        ("2026-06-03", NOON + DAY),
+        ("2026-06-02T00:00:00Z", NOON + DAY / 2),
+        (datetime.max, NOON + DAY),
+    ],
+)
+def test_an_overlap_ends_no_later_than_the_key(
+    own_end: object, stops_at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old key's end is the overlap's or its own, whichever comes first; the new one has its own end."""
+
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return NOON
+
+    monkeypatch.setattr("webcall.core.keys.datetime", Noon)
+    monkeypatch.setattr("webcall.records._now", lambda: NOON)
+    first, second = MemoryKeys(hashed(TWINS[0], expires_at=own_end)), MemoryKeys(hashed(TWINS[0]))
+    validators = [("a", first), ("b", second)]
+    rotated = keys.rotate_key(validators, keys.find_key(validators, "lvk_twin0000"), DAY)
+    assert rotated.old_stops_at == stops_at
+    old, new = first.records
+    assert expiry_of(old) == stops_at
+    assert expiry_of(second.records[0]) == NOON + DAY
+    assert new["expires_at"] == own_end
+    assert [entry.state for entry in keys.list_keys(validators)] == ["active"] * 3
+    assert rotated.api_key not in repr(rotated)
+    with pytest.raises(WebCallError, match=f"was replaced by {rotated.api_key[:12]}: rotate that one"):
+        keys.rotate_key(validators, keys.find_key(validators, "lvk_twin0000"), DAY)
+
+
+def test_a_publishable_key_is_replaced_by_one() -> None:
+    """With its restrictions, a key for pages stays one; so does an old one that its record calls native."""
+    limits: dict[str, Any] = {"allowed_assistants": ["a"], "allowed_metadata": [], "rate_limit": "5/minute"}
+    for old in (hashed("lvp_" + "p" * 43, allowed_origins=["https://a.example"]), hashed(SHORT, native=True)):
+        validators = [("a", MemoryKeys(old | limits))]
+        [entry] = keys.list_keys(validators)
+        rotated = keys.rotate_key(validators, [entry])
+        assert rotated.api_key.startswith("lvp_")
+        assert rotated.old_stops_at is None
+        new = validators[0][1].records[1]
+        assert limits.items() <= new.items()
+        assert "replaced_by" not in new
 
 
 def test_a_record_without_a_key_cannot_be_meant() -> None:

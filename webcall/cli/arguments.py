@@ -18,6 +18,8 @@ C = TypeVar("C", bound=Callable[..., Any])
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 # The highest value of the setting `call.join_window_s`.
 _LONGEST_WINDOW_S = 86400
+# Whoever needs longer to bring a new key everywhere has a second one.
+_LONGEST_OVERLAP = timedelta(days=90)
 
 
 def metadata_option(command: C) -> C:
@@ -95,6 +97,19 @@ class Window(click.ParamType[timedelta]):
         length = _length(value, "smhd")
         if length is None or not 1 <= length.total_seconds() <= _LONGEST_WINDOW_S:
             self.fail("not a length of time from 1s to 24h, such as 90s, 10m or 2h", param, ctx)
+        return length
+
+
+class Overlap(click.ParamType[timedelta]):
+    """A length of time such as 24h, from a second to 90 days."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the length."""
+        length = _length(value, "smhdw")
+        if length is None or not timedelta(seconds=1) <= length <= _LONGEST_OVERLAP:
+            self.fail("not a length of time from 1s to 90d, such as 30m, 24h or 7d", param, ctx)
         return length
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from webcall.cli.arguments import Moment
+from webcall.cli.arguments import Moment, Overlap
 from webcall.cli.common import (
     Group,
     backend_option,
@@ -21,9 +21,10 @@ from webcall.cli.common import (
     yes_option,
 )
 from webcall.core import keys as core
+from webcall.core.new_keys import NewKey
 from webcall.errors import WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys
-from webcall.records import hash_api_key
+from webcall.records import as_json_value, hash_api_key
 
 SETTING = "auth.validators"
 
@@ -41,6 +42,13 @@ _SHOWN = (
     "rate_limit",
     "max_concurrent_calls",
     "native",
+    "replaced_by",
+)
+_RESTRICTIONS = (
+    ("allowed_origins", "origins"),
+    ("allowed_metadata", "metadata"),
+    ("rate_limit", "rate"),
+    ("max_concurrent_calls", "calls at once"),
 )
 
 keys = Group("keys", help="Create, list and revoke API keys.")
@@ -54,27 +62,33 @@ keys = Group("keys", help="Create, list and revoke API keys.")
 @click.option(
     "--assistant", "assistants", multiple=True, metavar="ID", help="Only this one; may be repeated."
 )
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="Pages of this origin only, https://shop.example.com or https://*.example.com; may be repeated.",
+)
+@click.option("--rate", metavar="RATE", help="How many requests, such as 60/minute.")
+@click.option("--max-concurrent", type=int, metavar="N", help="How many calls at once.")
+@click.option(
+    "--publishable", is_flag=True, help="For web pages; needs --assistant, and --origin or --native."
+)
+@click.option("--native", is_flag=True, help="With --publishable: for apps on a phone, which send no origin.")
+@click.option(
+    "--metadata",
+    "metadata_names",
+    multiple=True,
+    metavar="NAME",
+    help="Metadata of this name only; may be repeated. Without it a publishable key takes none.",
+)
 @backend_option
-def create(
-    owner: str,
-    name: str | None,
-    org: str | None,
-    expires: datetime | None,
-    assistants: tuple[str, ...],
-    backend: str | None,
-) -> None:
+def create(backend: str | None, expires: datetime | None, **wish: Any) -> None:
     """Make a key and print it, once: only its hash is stored."""
     validators = services().validators()
     chosen = choose(validators, ManagesKeys, backend, SETTING)
     manager = core.manager_of(validators, chosen)
-    api_key = core.create_key(
-        manager,
-        owner=owner,
-        name=name,
-        org=org,
-        expires_at=expires,
-        assistants=assistants,
-    )
+    api_key = core.create_key(manager, NewKey(expires_at=expires, **wish))
     try:
         _show_once(api_key, chosen)
     except OSError:
@@ -100,13 +114,24 @@ def list_(as_json: bool) -> None:
         echo_json(rows)
         return
     fields = ("id", "user_email", "user_name", "created_at", "expires_at", "state", "allowed_assistants")
-    headings = ("id", "owner", "name", "created", "expires", "state", "assistants", "backend")
-    echo_table(headings, ([_cell(row.get(name)) for name in (*fields, "backend")] for row in rows))
+    headings = ("id", "owner", "name", "created", "expires", "state", "assistants", "restrictions", "backend")
+    echo_table(
+        headings,
+        ([*(_cell(row.get(name)) for name in fields), _restrictions(row), row["backend"]] for row in rows),
+    )
 
 
 def _row(entry: core.KeyEntry) -> dict[str, Any]:
     shown = {name: entry.record[name] for name in _SHOWN if name in entry.record}
     return {"id": entry.id, "state": entry.state, "backend": entry.backend} | shown
+
+
+def _restrictions(row: dict[str, Any]) -> str:
+    """Return what narrows a key, beside its assistants, for a column of the table."""
+    told = [
+        f"{word} {_cell(row[name]) or 'none'}" for name, word in _RESTRICTIONS if row.get(name) is not None
+    ]
+    return "; ".join([*told, *(["native"] if row.get("native") else [])])
 
 
 def _cell(value: Any) -> Any:
@@ -131,16 +156,28 @@ def revoke(key_id: str, yes: bool) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="PREFIX-OR-ID")
+@click.option("--overlap", type=Overlap(), help="How long the old one goes on working, such as 24h.")
 @yes_option
-def rotate(key_id: str, yes: bool) -> None:
-    """Replace a key by a new one with the same owner and limits; the old one stops at once."""
+def rotate(key_id: str, overlap: timedelta | None, yes: bool) -> None:
+    """Replace a key by a new one with the same owner, restrictions and limits.
+
+    Without --overlap the old one stops at once.
+    """
     validators = services().validators()
     entries = core.find_key(validators, key_id)
     for entry in entries:
         core.manager_of(validators, entry.backend)
     if not yes:
-        click.confirm(f"Replace the key {entries[0].id}? The old one stops at once.", abort=True, err=True)
-    _show_once(core.rotate_key(validators, entries), entries[0].backend)
+        end = f"after {overlap}" if overlap else "at once"
+        click.confirm(f"Replace the key {entries[0].id}? The old one stops {end}.", abort=True, err=True)
+    rotated = core.rotate_key(validators, entries, overlap or timedelta())
+    _show_once(rotated.api_key, entries[0].backend)
+    stopped = (
+        "has stopped"
+        if rotated.old_stops_at is None
+        else f"works until {as_json_value(rotated.old_stops_at)}"
+    )
+    note(f"The old one, {entries[0].id}, {stopped}.")
 
 
 @keys.command("hash-plain")

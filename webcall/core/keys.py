@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from webcall.core.limits import assistant_id_fits
-from webcall.core.lookup import unenforceable
+from webcall.core.new_keys import NewKey, fresh_fields, record_of
+from webcall.core.permissions import lacks_restrictions
 from webcall.errors import Conflict, RecordError, Refused, WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys, Record
 from webcall.records import (
     PREFIX_LENGTH,
+    PUBLISHABLE_PREFIX,
+    SECRET_PREFIX,
     caller_from_record,
+    expiry_of,
     hash_api_key,
     key_hash_of,
     key_id_of,
@@ -37,9 +40,9 @@ class KeyEntry:
 
     @property
     def state(self) -> str:
-        """`active`, or why it is not: `revoked`, `expired`, `unusable`, `unsupported`.
+        """`active`, or why it is not: `revoked`, `expired`, `unusable`.
 
-        `unsupported` keys have restrictions that this version cannot enforce, so it refuses them.
+        A publishable key without the restrictions that it needs is unusable: it is refused.
         """
         try:
             caller = caller_from_record(self.record)
@@ -47,48 +50,14 @@ class KeyEntry:
             return str(error)
         except RecordError:
             return "unusable"
-        if unenforceable(caller):
-            return "unsupported"
-        return "active" if self.hash else "unusable"
+        return "active" if self.hash and not lacks_restrictions(caller) else "unusable"
 
 
-def create_key(
-    manager: ManagesKeys,
-    *,
-    owner: str,
-    name: str | None = None,
-    org: str | None = None,
-    expires_at: datetime | None = None,
-    assistants: Sequence[str] = (),
-) -> str:
-    """Store a new key and return it: the only time that it is seen. No `assistants` means all.
-
-    Raises `WebCallError` for an owner or an assistant's id that could never match.
-    """
-    if not owner or owner != owner.strip():
-        raise WebCallError("the owner is empty or has white space around it: give the assistants' owner")
-    for assistant_id in assistants:
-        if assistant_id != assistant_id.strip() or not assistant_id_fits(assistant_id):
-            raise WebCallError("an assistant's id is empty, too long, or has white space around it")
-    api_key = new_api_key()
-    record = {
-        "user_email": owner,
-        "user_name": name,
-        "org_name": org,
-        "expires_at": expires_at,
-        "allowed_assistants": list(dict.fromkeys(assistants)) or None,
-    }
-    manager.add_key(_fresh(api_key) | {field: value for field, value in record.items() if value is not None})
+def create_key(manager: ManagesKeys, new: NewKey) -> str:
+    """Store a new key and return it: the only time that it is seen. Raises as `record_of`."""
+    api_key = new_api_key(publishable=new.publishable)
+    manager.add_key(record_of(new, api_key))
     return api_key
-
-
-def _fresh(api_key: str) -> dict[str, Any]:
-    return {
-        "api_key_hash": hash_api_key(api_key),
-        "api_key_prefix": api_key[:PREFIX_LENGTH],
-        "created_at": datetime.now(UTC).replace(microsecond=0),
-        "is_active": True,
-    }
 
 
 def list_keys(validators: Validators) -> Iterator[KeyEntry]:
@@ -106,7 +75,7 @@ def find_key(validators: Validators, id_or_hash: str) -> list[KeyEntry]:
     given, if no key or several keys have it, or if it is a key itself.
     """
     entries = list(list_keys(validators))
-    whole = id_or_hash.startswith(("lvk_", "lvp_")) and len(id_or_hash) > PREFIX_LENGTH
+    whole = id_or_hash.startswith((SECRET_PREFIX, PUBLISHABLE_PREFIX)) and len(id_or_hash) > PREFIX_LENGTH
     if whole or any(entry.hash == hash_api_key(id_or_hash) for entry in entries):
         raise WebCallError(
             "this is a key, and keys do not belong in a command: give its id, "
@@ -142,27 +111,63 @@ def revoke_key(validators: Validators, entries: Sequence[KeyEntry]) -> None:
             raise WebCallError(f"the backend '{entry.backend}' has no such key any more")
 
 
-def rotate_key(validators: Validators, entries: Sequence[KeyEntry]) -> str:
-    """Return a new key with the old one's owner and limits; the old one stops at once.
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A new key, and when the one before it stops, in UTC: None if it has."""
 
-    Raises `WebCallError` for a key that is not active. If the old one cannot be stopped, the new one
-    is made unusable again.
+    api_key: str = field(repr=False)
+    old_stops_at: datetime | None
+
+
+def rotate_key(
+    validators: Validators, entries: Sequence[KeyEntry], overlap: timedelta = timedelta()
+) -> Rotated:
+    """Make a new key with the old one's owner, restrictions and limits; both work while they overlap.
+
+    The overlap is stored as the old key's `expires_at`, never later than it had one, so that no
+    worker has to remember anything. Raises `WebCallError` for a key that is not active or was rotated
+    before. If the old one cannot be stopped, the new one is made unusable again.
     """
     entry = entries[0]
     if entry.state != "active":
         raise WebCallError(f"the key {entry.id} is {entry.state}: create a new one instead")
+    successor = entry.record.get("replaced_by")
+    if successor is not None:
+        # What it would hand on is the end of its overlap.
+        raise WebCallError(f"the key {entry.id} was replaced by {successor}: rotate that one")
+    caller = caller_from_record(entry.record)
+    unknown_kind = not entry.record.get("api_key_prefix") and not entry.record.get("api_key")
+    if unknown_kind and (caller.allowed_origins or caller.native):
+        # A page's key that came back as a secret one would be let out with the page.
+        raise WebCallError(
+            f"the record of the key {entry.id} does not say whether it is publishable (api_key_prefix): "
+            "create a new one with --publishable, or without"
+        )
     managers = [manager_of(validators, each.backend) for each in entries]
-    api_key = new_api_key()
+    api_key = new_api_key(publishable=caller.publishable)
     own = ("_id", "api_key", "api_key_hash")
-    kept = {field: value for field, value in entry.record.items() if field not in own}
-    managers[0].add_key(kept | _fresh(api_key))
+    kept = {name: value for name, value in entry.record.items() if name not in own}
+    managers[0].add_key(kept | fresh_fields(api_key))
+    stops_at = datetime.now(UTC).replace(microsecond=0) + overlap if overlap else None
     try:
-        revoke_key(validators, entries)
+        for each, manager in zip(entries, managers, strict=True):
+            _end(each, manager, stops_at, successor=api_key[:PREFIX_LENGTH])
     except Exception:
         with contextlib.suppress(Exception):
             managers[0].update_key(hash_api_key(api_key), {"is_active": False})
         raise
-    return api_key
+    own_end = expiry_of(entry.record)
+    return Rotated(api_key, min(stops_at, own_end) if stops_at and own_end else stops_at)
+
+
+def _end(entry: KeyEntry, manager: ManagesKeys, stops_at: datetime | None, *, successor: str) -> None:
+    changes: dict[str, Any] = {"replaced_by": successor}
+    if stops_at is None:
+        changes["is_active"] = False
+    elif (own_end := expiry_of(entry.record)) is None or stops_at < own_end:
+        changes["expires_at"] = stops_at
+    if not manager.update_key(entry.hash, changes):
+        raise WebCallError(f"the backend '{entry.backend}' has no such key any more")
 
 
 @dataclass

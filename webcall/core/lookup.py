@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
 
+from webcall.core.permissions import PUBLISHABLE_NEEDS, as_presented, lacks_restrictions
 from webcall.errors import AssistantNotFound, BackendError, RecordError, Refused, Unauthorized
 from webcall.interfaces import Assistant, AssistantStore, Caller, KeyValidator
+from webcall.records import hash_api_key
 
 T = TypeVar("T")
 
@@ -33,20 +36,14 @@ class KeyRing:
             except Refused:
                 break
             if caller is not None:
-                return _usable(caller)
+                return _restricted(replace(as_presented(caller, api_key), key_hash=hash_api_key(api_key)))
         raise Unauthorized
 
 
-def unenforceable(caller: Caller) -> bool:
-    """Return whether a key has restrictions that this version knows and cannot enforce."""
-    limits = (caller.allowed_origins, caller.allowed_metadata)
-    return caller.publishable or any(limit is not None for limit in limits)
-
-
-def _usable(caller: Caller) -> Caller:
-    """Refuse a key whose restrictions this version cannot enforce, rather than ignore them."""
-    if unenforceable(caller):
-        log.warning("key refused: publishable keys, origins and metadata names come later", key=caller.key_id)
+def _restricted(caller: Caller) -> Caller:
+    """Refuse a publishable key that a record written by hand leaves open to the world."""
+    if lacks_restrictions(caller):
+        log.warning(f"key refused: {PUBLISHABLE_NEEDS}", key=caller.key_id)
         raise Unauthorized
     return caller
 

@@ -16,6 +16,8 @@ from webcall.testing.common import ODD_STRINGS, cannot_list, held, outage_of, re
 
 KEY = "lvk_Contract-Suite_AbCdEfGhIjKlMnOpQrStUvWxYz01"
 OTHER_KEY = "lvk_Another-Contract_ZyXwVuTsRqPoNmLkJiHgFeDcBa9"
+PAGE_KEY = "lvp_Contract-Suite_AbCdEfGhIjKlMnOpQrStUvWxYz01"
+APP_KEY = "lvp_Another-Contract_ZyXwVuTsRqPoNmLkJiHgFeDcBa9"
 PLAIN_KEY = "an old deployment's own kind of key, ünhashed"
 OWNER = "ada@example.com"
 
@@ -125,12 +127,26 @@ class KeyValidatorContract:
         assert validator.validate(OTHER_KEY) is not None
 
     def test_publishable_key_is_told_apart(self, make_validator: MakeValidator) -> None:
-        """A key that may stand in a web page is known as such."""
-        publishable = "lvp_Contract-Suite_AbCdEfGhIjKlMnOpQrStUvWxYz01"
-        validator = held(make_validator([key_record(publishable), key_record(KEY)]))
-        assert [getattr(validator.validate(key), "publishable", None) for key in (publishable, KEY)] == [
-            True,
-            False,
+        """A key that may stand in a web page or an app is known as such, with all that narrows it."""
+        page: dict[str, Any] = {"allowed_assistants": ["a"], "allowed_origins": ["https://*.one.example"]}
+        records = [key_record(PAGE_KEY, **page), key_record(APP_KEY, native=True, allowed_metadata=[])]
+        validator = held(make_validator([*records, key_record(KEY, native=False)]))
+        assert [validator.validate(key) for key in (PAGE_KEY, APP_KEY, KEY)] == [
+            Caller(
+                email=OWNER,
+                key_id=PAGE_KEY[:12],
+                allowed_assistants=frozenset({"a"}),
+                allowed_origins=("https://*.one.example",),
+                publishable=True,
+            ),
+            Caller(
+                email=OWNER,
+                key_id=APP_KEY[:12],
+                allowed_metadata=frozenset(),
+                publishable=True,
+                native=True,
+            ),
+            Caller(email=OWNER, key_id=KEY[:12]),
         ]
 
     def test_outage_is_no_answer(self, broken_validator: KeyValidator) -> None:
@@ -213,6 +229,19 @@ class KeyValidatorContract:
         assert record["extra"] == [1]
         assert validator.validate(OTHER_KEY) is not None
         assert not keys.update_key(hash_api_key("unknown"), {"is_active": False})
+
+    def test_key_works_until_the_end_that_an_update_gives_it(self, make_validator: MakeValidator) -> None:
+        """As in a rotation: an end to come leaves the key as it was, and a past one ends it."""
+        validator = held(make_validator([key_record(KEY, allowed_origins=["https://one.example"])]))
+        keys, before, now = managing(validator), validator.validate(KEY), datetime.now(UTC)
+        changes = {"expires_at": now + timedelta(hours=24), "replaced_by": OTHER_KEY[:12]}
+        assert keys.update_key(hash_api_key(KEY), changes)
+        assert before is not None
+        assert validator.validate(KEY) == before
+        assert _by_hash(keys)[hash_api_key(KEY)]["replaced_by"] == OTHER_KEY[:12]
+        assert keys.update_key(hash_api_key(KEY), {"expires_at": now - timedelta(seconds=1)})
+        with pytest.raises(Refused):
+            validator.validate(KEY)
 
     def test_plain_key_turns_into_a_hash(self, make_validator: MakeValidator) -> None:
         """An old record is updated by the hash of its plain key, which can so be replaced by the hash."""
