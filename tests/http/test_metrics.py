@@ -1,0 +1,242 @@
+"""`GET /metrics`: what is counted, for whom, and over several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.deployment import ASSISTANTS, KEY, OWNER, MakeApp, Service, bearer, store_records
+from tests.support.fake_livekit import FakeLiveKit
+from tests.support.http import CALL, JSON, at_once, get, send
+
+HELPER = {"assistant_id": "helper"}
+TOKEN = "metrics-token.of~the+tests/1="
+
+
+@pytest.fixture
+def livekit() -> Iterator[FakeLiveKit]:
+    """A stand-in for LiveKit that answers as it does."""
+    fake = FakeLiveKit()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def environment(livekit: FakeLiveKit, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """The sample deployment."""
+    return livekit.environment | store_records("env", tmp_path, request)
+
+
+class Counts:
+    """The samples of an exposition."""
+
+    def __init__(self, text: str) -> None:
+        families = text_string_to_metric_families(text)
+        self.samples = [sample for family in families for sample in family.samples]
+
+    def of(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples of this name that have these labels."""
+        return sum(
+            sample.value
+            for sample in self.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+def scrape(client: FlaskClient, headers: Mapping[str, str] | None = None) -> Counts:
+    answer = client.get("/metrics", headers=headers)
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain; version=")
+    return Counts(answer.text)
+
+
+def test_what_happens_is_counted(
+    make_app: MakeApp, environment: dict[str, str], livekit: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests by route and status, durations, refusals by reason, calls, failures, and what is in flight."""
+    app = make_app(environment, limits={"per_key": "8/minute"})
+    client = app.test_client()
+
+    def call(body: Any, key: str = KEY) -> int:
+        return client.post(CALL, json=body, headers=bearer(key)).status_code
+
+    assert [call(HELPER), call(HELPER)] == [200, 200]
+    assert [call(HELPER, "lvk_wrong"), call({"assistant_id": "nobody"}), call({})] == [401, 404, 422]
+    livekit.script = lambda exchange: exchange.answer(b"{}", "500 No", "application/json")
+    assert call(HELPER) == 500
+    [(_, validator)] = app.extensions["webcall"].validators()
+    with monkeypatch.context() as patched:
+        patched.setattr(validator, "validate", lambda _: 1 / 0)
+        assert call(HELPER) == 500
+    livekit.script = lambda exchange: exchange.serve()
+    assert [call(HELPER) for _ in range(4)] == [200, 200, 200, 429]
+    client.get("/nowhere/" + "x" * 50)
+    with app.extensions["webcall"].gate.enter():
+        counts = scrape(client)
+    requests = {
+        (sample.labels["route"], sample.labels["status"]): sample.value
+        for sample in counts.samples
+        if sample.name == "webcall_requests_total"
+    }
+    assert requests == {
+        (CALL, "200"): 5,
+        (CALL, "401"): 1,
+        (CALL, "404"): 1,
+        (CALL, "422"): 1,
+        (CALL, "429"): 1,
+        (CALL, "500"): 2,
+        ("none", "404"): 1,
+    }
+    refused = {
+        sample.labels["reason"]: sample.value
+        for sample in counts.samples
+        if sample.name == "webcall_refused_total"
+    }
+    reasons = {"unauthorized": 1, "unknown_assistant": 1, "invalid": 1, "rate": 1, "failed": 2}
+    assert refused == reasons
+    assert counts.of("webcall_request_duration_seconds_count", route=CALL) == 11
+    assert 0 < counts.of("webcall_request_duration_seconds_sum", route=CALL) < 60
+    assert counts.of("webcall_calls_created_total") == 5
+    assert counts.of("webcall_livekit_failures_total", kind="answer") == 1
+    assert counts.of("webcall_backend_failures_total") == 1
+    assert counts.of("webcall_limits_storage_failures_total") == 0
+    assert counts.of("webcall_in_flight") == 1
+    assert scrape(client).of("webcall_in_flight") == 0
+
+
+def test_labels_name_nobody(make_app: MakeApp, environment: dict[str, str]) -> None:
+    """No owner, key, assistant or room, and nothing that a caller made up, is in the exposition."""
+    client = make_app(environment).test_client()
+    for assistant in ASSISTANTS:
+        client.post(CALL, json={"assistant_id": assistant["assistant_id"]}, headers=bearer())
+    client.post(f"/canary/{KEY}?canary=1", headers={"X-Request-ID": "canary", "Origin": "https://canary"})
+    client.open("/health", method="CANARY")
+    text = client.get("/metrics").text
+    for hidden in (OWNER, KEY[:12], "canary", "CANARY", *(one["assistant_id"] for one in ASSISTANTS)):
+        assert hidden not in text
+    labels = set(re.findall(r'(\w+)="', text))
+    assert labels <= {"route", "status", "le", "reason", "kind"}
+
+
+def test_the_token_guards_them(make_app: MakeApp, environment: dict[str, str]) -> None:
+    """With http.metrics_token only its bearer sees them; others get the 401 that every route gives."""
+    client = make_app(environment, http={"metrics_token": TOKEN}).test_client()
+    wrong: list[dict[str, str]] = [
+        {},
+        bearer(),
+        bearer(TOKEN[:-1]),
+        bearer(TOKEN + "x"),
+        bearer("\u00ff"),
+        {"Authorization": TOKEN},
+        {"Authorization": f"Basic {TOKEN}"},
+    ]
+    for headers in wrong:
+        answer = client.get("/metrics", headers=headers)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert answer.json is not None
+        assert answer.json["success"] is False
+        assert TOKEN not in answer.text
+    assert scrape(client, bearer(TOKEN)).of("webcall_requests_total", status="401") == len(wrong)
+    assert client.get(f"/metrics?token={TOKEN}").status_code == 401
+
+
+def test_metrics_and_keys_are_counted_apart(make_app: MakeApp, environment: dict[str, str]) -> None:
+    """Wrong metrics tokens are no guesses at keys, and an address that guessed too much may still scrape."""
+    limits = {"failed_auth_per_address": "2/minute"}
+    client = make_app(environment, http={"metrics_token": TOKEN}, limits=limits).test_client()
+    assert [client.get("/metrics").status_code for _ in range(5)] == [401] * 5
+    guesses = [client.post(CALL, headers=bearer("lvk_wrong")).status_code for _ in range(3)]
+    assert guesses == [401, 401, 429]
+    counts = scrape(client, bearer(TOKEN))
+    assert counts.of("webcall_refused_total", reason="unauthorized") == 2, "those of keys alone"
+    assert client.post(CALL, headers=bearer(TOKEN)).status_code == 429, "the token is no key"
+
+
+def worker_pids(service: Service) -> set[int]:
+    assert service.process is not None
+    pid = service.process.pid
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def test_workers_count_together(
+    make_service: Callable[[Mapping[str, str]], Service],
+    environment: dict[str, str],
+    tmp_path: Path,
+    livekit: FakeLiveKit,
+) -> None:
+    """Any worker tells of all; what a dead one counted stays, what it had in flight goes; the folder too."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    service = make_service(environment | {"WEBCALL_WORKERS": "3", "TMPDIR": str(folder)})
+
+    def created() -> tuple[float, float]:
+        counts = Counts(get(service.port, "/metrics").body.decode())
+        return counts.of("webcall_calls_created_total"), counts.of("webcall_in_flight")
+
+    placed = at_once(30, lambda _: send(service.port, HELPER, bearer() | JSON).status)
+    assert placed == [200] * 30
+    assert {created() for _ in range(12)} == {(30, 0)}
+    [shared] = folder.glob("webcall-metrics-*")
+    assert len({path.stem.rpartition("_")[2] for path in shared.glob("*.db")}) > 1, "more than one counted"
+
+    # Calls that hang when their workers are killed.
+    livekit.script = lambda _: None
+    old = worker_pids(service)
+    hanging = at_once_in_background(12, service.port)
+    until = time.monotonic() + 20
+    while created()[1] < 12:
+        assert time.monotonic() < until
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    for thread in hanging:
+        thread.join()
+    while len(worker_pids(service) - old) < 3 or created() != (30, 0):
+        assert time.monotonic() < until
+    livekit.script = lambda exchange: exchange.serve()
+    assert send(service.port, HELPER, bearer() | JSON).status == 200
+    assert created() == (31, 0)
+
+    assert service.process is not None
+    service.process.send_signal(signal.SIGHUP)
+    renewed = worker_pids(service)
+    while worker_pids(service) & renewed or len(worker_pids(service)) < 3:
+        assert time.monotonic() < until + 20
+        time.sleep(0.05)
+    assert created() == (31, 0)
+    assert list(folder.glob("webcall-metrics-*")) == [shared]
+    service.stop()
+    assert not shared.exists()
+    assert "Traceback" not in service.log.read_text()
+
+
+def at_once_in_background(count: int, port: int) -> list[Any]:
+    def call() -> None:
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            send(port, HELPER, bearer() | JSON)
+
+    threads = [threading.Thread(target=call) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_an_outage_is_counted(make_app: MakeApp, environment: dict[str, str]) -> None:
+    """Of a limits' storage that nobody listens at, each count that was not taken is in the metrics."""
+    client = make_app(environment, limits={"storage_uri": "redis://127.0.0.1:9/0"}).test_client()
+    for _ in range(3):
+        assert client.get("/web_call/assistants", headers=bearer()).status_code == 200
+    assert scrape(client).of("webcall_limits_storage_failures_total") == 3
+    assert json.loads(client.get("/health").text)["success"] is True

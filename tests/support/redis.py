@@ -1,0 +1,105 @@
+"""A real Redis on a free loopback port, keeping nothing on disk."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.programs import free_port, stop, wait_until, without
+
+
+class RedisServer:
+    """A server that tests may freeze, stop and start again, at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self.uri = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, empty, and return when it answers."""
+        program = shutil.which("redis-server")
+        if program is None:
+            without("redis-server", "install Redis, for example Debian's package redis-server")
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [program, *options], cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            wait_until(self._answers, self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it; connections to it are then refused."""
+        if self._process is not None:
+            stop(self._process)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it take connections and answer nothing, for as long as the block runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def client(self) -> Iterator[redis.Redis]:
+        """Give a client of the test's own."""
+        client = redis.Redis.from_url(self.uri)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(_redis_server: RedisServer) -> RedisServer:
+    """A running Redis, shared by the session and emptied before each test."""
+    with _redis_server.client() as client:
+        client.flushall()
+    return _redis_server
+
+
+@pytest.fixture
+def redis_uri(redis_server: RedisServer) -> str:
+    """The address of `redis_server`."""
+    return redis_server.uri
+
+
+@pytest.fixture
+def redis_outage(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running Redis of the test's own, to freeze, to stop and to start."""
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()

@@ -1,0 +1,64 @@
+"""What is counted for the operator's Prometheus. No label ever names an owner, a key, an assistant or a room.
+
+Several processes count together where `PROMETHEUS_MULTIPROC_DIR` names a folder, as gunicorn.conf.py
+makes it; prometheus_client looks at it when it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# In seconds: a call on a healthy LiveKit takes some milliseconds, one on a silent LiveKit `timeout_s`.
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Counters:
+    """The counters of one application."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "webcall_requests", "Answers, by route and status.", ["route", "status"], registry=registry
+        )
+        self.durations = Histogram(
+            "webcall_request_duration_seconds",
+            "From a request's arrival at the application to its answer, by route.",
+            ["route"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.refused = Counter(
+            "webcall_refused", "Requests for calls and listings that failed.", ["reason"], registry=registry
+        )
+        self.calls_created = Counter(
+            "webcall_calls_created", "Calls placed: rooms created, repeats left out.", registry=registry
+        )
+        self.livekit_failures = Counter(
+            "webcall_livekit_failures", "Requests that LiveKit failed, by kind.", ["kind"], registry=registry
+        )
+        self.backend_failures = Counter(
+            "webcall_backend_failures", "Requests that a backend failed.", registry=registry
+        )
+        self.limits_storage_failures = Counter(
+            "webcall_limits_storage_failures",
+            "Counts that the limits' storage did not take: it failed, or was left alone after it had.",
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "webcall_in_flight",
+            "Requests that hold a place of the gate.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def exposition(self) -> bytes:
+        """Return everything in Prometheus' text format, of all processes that count together."""
+        if SHARED_FOLDER in os.environ:
+            everybody = CollectorRegistry()
+            MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+            return generate_latest(everybody)
+        return generate_latest(self._registry)

@@ -1,0 +1,68 @@
+"""CORS: which pages' scripts may read answers (Fetch standard, "HTTP CORS protocol").
+
+It opens nothing: a browser sends no credentials along, and a key's own origins decide what it may do.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flask import Flask, Response, request
+from flask_cors import CORS
+
+from webcall.origins import origin_pattern
+
+ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Sandbox-Id", "X-Request-ID")
+EXPOSED_HEADERS = ("Retry-After", "X-Request-ID")
+# How long a browser keeps a preflight's answer; Chromium takes two hours at most.
+_MAX_AGE_S = 7200
+
+
+def init_app(app: Flask, origins: tuple[str, ...]) -> None:
+    """Put CORS headers on every answer, and answer preflights for every address; without origins, neither.
+
+    `origins` are `http.cors_origins`, which the settings' schema has checked.
+    """
+    if not origins:
+        return
+    everybody = origins == ("*",)
+    # flask-cors takes plain text with brackets in it for a regular expression.
+    allowed = "*" if everybody else [_expression(text) for text in origins]
+
+    @app.before_request
+    def answer_preflight() -> Response | None:
+        # Here and not by the routes: a script has to see the 404 of a wrong address, too.
+        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        return Response(status=204) if preflight and "Origin" in request.headers else None
+
+    @app.after_request
+    def vary(response: Response) -> Response:
+        # flask-cors leaves it out where it sets no header; a cache would give that answer to everybody.
+        if not everybody:
+            response.vary.add("Origin")
+        if request.path == "/metrics":
+            # No page has a use for it, and one that is open inside of a company's network could read it.
+            response.headers.pop("Access-Control-Allow-Origin", None)
+        return response
+
+    CORS(
+        app,
+        origins=allowed,
+        methods=["GET", "POST"],
+        allow_headers=list(ALLOWED_HEADERS),
+        expose_headers=list(EXPOSED_HEADERS),
+        supports_credentials=False,
+        send_wildcard=everybody,
+        always_send=everybody,
+        max_age=_MAX_AGE_S,
+        vary_header=False,
+        intercept_exceptions=False,
+    )
+
+
+def _expression(text: str) -> re.Pattern[str]:
+    pattern = origin_pattern(text)
+    start, _, host = str(pattern).partition("://")
+    inner = r"(?:[a-z0-9_-]+\.)+" if pattern.subdomains else ""
+    rest = re.escape(host.removeprefix("*."))
+    return re.compile(rf"{re.escape(start)}://{inner}{rest}\Z", re.ASCII)

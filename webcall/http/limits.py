@@ -1,0 +1,135 @@
+"""Rates: how often a key, and an address, may ask. Counted by Flask-Limiter's storages and strategies.
+
+Not by its decorators: who is counted is known in the middle of a request only, after the key has been
+looked up and before the body is read, and its storage's outages are this service's to handle.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple, cast
+
+import structlog
+from flask import Flask, current_app
+from flask_limiter import Limiter
+from limits import RateLimitItemPerSecond
+from limits.storage import RedisStorage
+
+from webcall.core.services import Services
+from webcall.core.storage import MOST_CONNECTIONS, TIMEOUT_S, in_memory
+from webcall.errors import TooMany
+from webcall.http.addresses import client_address
+from webcall.interfaces import Caller
+from webcall.rates import Rate, parse_rate
+
+log = structlog.stdlib.get_logger("webcall.limits")
+
+PER_KEY = "This API key is past its rate of {rate}. Try again in {seconds} s."
+PER_ADDRESS = "This address is past its rate of {rate}. Try again in {seconds} s."
+FAILED = (
+    "Too many requests without a valid API key came from this address: more than {rate}. "
+    "A valid key works all the same; try another one in {seconds} s."
+)
+# In Redis, other programs' keys may stand beside these.
+_PREFIX = "webcall"
+_EXTENSION = "webcall.limits"
+
+
+class _Past(NamedTuple):
+    """A limit is reached, and for how many seconds it stays so."""
+
+    seconds: float
+
+
+class Limits:
+    """Counts requests, and turns away those past a rate."""
+
+    def __init__(self, app: Flask, services: Services) -> None:
+        """Take the application, for Flask-Limiter. Opens no connection."""
+        self._config = services.config.limits
+        self._health = services.storage_health
+        self._limiter = Limiter(
+            client_address,
+            app=app,
+            # From the first request on, a window lasts its whole length: exact, and one number a key.
+            strategy="fixed-window",
+            storage_uri=self._config.storage_uri,
+            storage_options=_storage_options(self._config.storage_uri),
+            key_prefix=_PREFIX,
+        )
+
+    def failed_authentication(self, address: str) -> None:
+        """Count a request without a good key. Raises `TooMany` past the limit of its address."""
+        self._count(self._config.failed_auth_per_address, FAILED, "failed", address)
+
+    def request(self, caller: Caller, address: str) -> None:
+        """Count a request of an authenticated caller. Raises `TooMany` past a limit.
+
+        The address comes first: whoever is past its limit uses up nothing of what a page's other
+        visitors share.
+        """
+        if caller.publishable:
+            self._count(self._config.publishable_per_address, PER_ADDRESS, "page", address)
+        # A login has a new token every few minutes, and its person the same limit.
+        whose = caller.key_hash if caller.subject is None else f"{caller.email}/{caller.subject}"
+        self._count(self._rate_of(caller), PER_KEY, "key", whose)
+
+    def _rate_of(self, caller: Caller) -> Rate | None:
+        if caller.rate_limit is None:
+            return self._config.per_key
+        try:
+            return parse_rate(caller.rate_limit)
+        except ValueError:
+            # Written by hand: neither no limit at all nor an outage for its owner.
+            log.warning("rate_limit of a key cannot be read: the default holds", key=caller.key_id)
+            return self._config.per_key
+
+    def _count(self, rate: Rate | None, told: str, what: str, who: str) -> None:
+        if rate is None:
+            return
+        past = self._health.ask(lambda: self._hit(rate, what, who), None)
+        if past is not None:
+            # Rounded up: whoever comes back then is let in.
+            seconds = max(1, math.ceil(past.seconds))
+            raise TooMany(seconds, told.format(rate=rate, seconds=seconds))
+
+    def _hit(self, rate: Rate, what: str, who: str) -> _Past | None:
+        strategy = self._limiter.limiter
+        item = RateLimitItemPerSecond(rate.count, rate.per_s, namespace=_PREFIX)
+        if strategy.hit(item, what, who):
+            return None
+        key, storage = item.key_for(what, who), strategy.storage
+        if isinstance(storage, RedisStorage):
+            # Its get_expiry knows whole seconds only, rounded.
+            redis = cast(Any, storage.get_connection())
+            return _Past(redis.pttl(storage.prefixed_key(key)) / 1000)
+        return _Past(storage.get_expiry(key) - time.time())
+
+
+def init_app(app: Flask, services: Services) -> None:
+    """Make the limits of an application."""
+    app.extensions[_EXTENSION] = Limits(app, services)
+
+
+def limits() -> Limits:
+    """Return the limits of the application that answers."""
+    return cast(Limits, current_app.extensions[_EXTENSION])
+
+
+def _storage_options(storage_uri: str) -> dict[str, Any]:
+    """Return what keeps a Redis that does not answer from holding requests up."""
+    if in_memory(storage_uri):
+        return {}
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as NotConnected
+    from redis.retry import Retry
+
+    return {
+        "socket_connect_timeout": TIMEOUT_S,
+        "socket_timeout": TIMEOUT_S,
+        "max_connections": MOST_CONNECTIONS,
+        # Once more at once where a kept connection turns out closed, as after Redis' restart; of a
+        # silent Redis nothing more is asked.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(NotConnected,)),
+    }

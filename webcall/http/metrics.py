@@ -1,0 +1,56 @@
+"""`GET /metrics`, and the counting of answers that it tells of."""
+
+from __future__ import annotations
+
+import hmac
+import time
+
+from flask import Blueprint, Flask, Response, g, request
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from webcall.core.services import Services
+from webcall.errors import Unauthorized
+from webcall.http import observing
+from webcall.http.auth import bearer_token
+from webcall.http.envelope import failure
+
+NO_TOKEN = "The metrics token is missing or not valid. Send it as: Authorization: Bearer <http.metrics_token>"  # noqa: S105
+
+# Whatever a stranger makes up has no label of its own.
+_NO_ROUTE = "none"
+
+
+def init_app(app: Flask, services: Services) -> None:
+    """Count every answer, and serve the counts, with `http.metrics_token` set for its bearer only."""
+    counters, token = services.counters, services.config.http.metrics_token.encode()
+    blueprint = Blueprint("metrics", __name__)
+
+    @blueprint.get("/metrics")
+    def metrics() -> Response:
+        # Not through `authenticated`: its failures are no guesses at keys, and an operator looks at
+        # these numbers above all when the gate is full.
+        if token and not _given(token):
+            return failure(401, NO_TOKEN, headers={"WWW-Authenticate": "Bearer"})
+        return Response(counters.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        status, route = response.status_code, request.url_rule.rule if request.url_rule else _NO_ROUTE
+        counters.requests.labels(route, str(status)).inc()
+        if "started" in g:
+            counters.durations.labels(route).observe(time.perf_counter() - g.started)
+        _, placed = g.get("placed", (None, None))
+        if placed is not None and status < 300 and not placed.repeated:
+            counters.calls_created.inc()
+        if route.startswith("/web_call/") and status >= 400 and status != 405:
+            counters.refused.labels(observing.reason_of(response)).inc()
+        return response
+
+    app.register_blueprint(blueprint)
+
+
+def _given(token: bytes) -> bool:
+    try:
+        return hmac.compare_digest(bearer_token().encode(), token)
+    except Unauthorized:
+        return False
