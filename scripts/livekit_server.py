@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -160,14 +161,21 @@ def _say(line: str) -> None:
 
 
 def write_config(
-    folder: Path, port: int, key: str, secret: str, udp_port: int, log_level: str = "info"
+    folder: Path,
+    port: int,
+    key: str,
+    secret: str,
+    udp_port: int,
+    log_level: str = "info",
+    webhook_url: str | None = None,
 ) -> Path:
     """Write a LiveKit server's settings, for this machine alone, to `folder` and return the file.
 
-    Signalling on 127.0.0.1:`port`, media on 127.0.0.1:`udp_port`. The file holds `secret` and is
-    readable by its owner only.
+    Signalling on 127.0.0.1:`port`, media on 127.0.0.1:`udp_port`. Events about rooms go to
+    `webhook_url`, signed with the key, if one is given. The file holds `secret` and is readable by its
+    owner only.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "port": port,
         "bind_addresses": ["127.0.0.1"],
         "keys": {key: secret},
@@ -188,6 +196,8 @@ def write_config(
             "stun_servers": ["127.0.0.1:3478"],
         },
     }
+    if webhook_url is not None:
+        settings["webhook"] = {"api_key": key, "urls": [webhook_url]}
     path = folder / "livekit.yaml"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

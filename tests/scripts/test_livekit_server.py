@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from livekit import api, rtc
 
 from scripts import livekit_server as program
@@ -95,6 +96,15 @@ def test_settings_are_private(tmp_path: Path) -> None:
     """The file with LiveKit's secret is readable by its owner only."""
     path = program.write_config(tmp_path, 7880, "key", "secret", 7882)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_events_are_sent_where_they_are_wanted(tmp_path: Path) -> None:
+    """With an address for them, LiveKit sends its events there, signed with the key; else nowhere."""
+    plain = yaml.safe_load(program.write_config(tmp_path, 7880, "key", "secret", 7882).read_text())
+    assert "webhook" not in plain
+    address = "http://127.0.0.1:8000/livekit/webhook"
+    told = program.write_config(tmp_path, 7880, "key", "secret", 7882, webhook_url=address).read_text()
+    assert yaml.safe_load(told)["webhook"] == {"api_key": "key", "urls": [address]}
 
 
 @pytest.mark.parametrize(

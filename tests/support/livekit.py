@@ -23,10 +23,11 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class LiveKitServer:
     """A LiveKit server that can be stopped and started again at the same address.
 
-    `url` and `http_url` are its address, `key` and `secret` what it accepts.
+    `url` and `http_url` are its address, `key` and `secret` what it accepts. It sends its events to
+    `webhook_url`, if there is one.
     """
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, webhook_url: str | None = None) -> None:
         self.port = programs.free_port()
         self.key = "APItest" + secrets.token_hex(4)
         self.secret = secrets.token_urlsafe(48)
@@ -34,7 +35,9 @@ class LiveKitServer:
         self.http_url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "livekit.log"
         udp_port = programs.free_port(socket.SOCK_DGRAM)
-        self._config = program.write_config(folder, self.port, self.key, self.secret, udp_port)
+        self._config = program.write_config(
+            folder, self.port, self.key, self.secret, udp_port, webhook_url=webhook_url
+        )
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
 

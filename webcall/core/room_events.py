@@ -1,0 +1,124 @@
+"""What LiveKit tells about rooms: its signed events, checked, and handed to whoever wants them.
+
+Events are hints. LiveKit drops those that it could not deliver for half a minute, sends an event again
+whose delivery failed, and does not keep the order of different rooms.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from google.protobuf.json_format import ParseError
+from livekit import api
+from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.webhook import WebhookEvent
+
+from webcall.config.settings import LiveKitConfig
+from webcall.errors import BackendError, Unauthorized
+from webcall.logs import describe
+
+log = structlog.stdlib.get_logger("webcall.room_events")
+
+# LiveKit's own tokens for events live as long.
+STALE_S = 300
+_MOST_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """An event of LiveKit about a room.
+
+    `kind` is LiveKit's name of it (https://docs.livekit.io/home/server/webhooks/), `room_since` the
+    moment at which the room was made, in seconds since 1970. `of_person` tells a person from an
+    assistant and from LiveKit's own recorders; False for what is about the room alone.
+    """
+
+    kind: str
+    room: str
+    room_since: float | None = None
+    identity: str = ""
+    of_person: bool = False
+
+
+Listener = Callable[[RoomEvent], None]
+
+
+class RoomEvents:
+    """Takes what comes to the webhook, and tells the listeners."""
+
+    def __init__(self, config: LiveKitConfig, clock: Callable[[], float] = time.time) -> None:
+        """Take the pair of key and secret that events are signed with; `clock` gives seconds since 1970."""
+        self._receiver = api.WebhookReceiver(api.TokenVerifier(config.api_key, config.api_secret))
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Tell `listener` every event from now on. It has to be quick."""
+        self._listeners.append(listener)
+
+    def receive(self, body: bytes, signature: str) -> None:
+        """Check a request to the webhook, and tell the listeners what it says.
+
+        `signature` is LiveKit's token with the hash of the body. Raises `Unauthorized` if it is not
+        good, and `BackendError` if a listener could not follow: then LiveKit sends the event again.
+        Stale events, repeated ones, and those that are not about a room are ignored.
+        """
+        event = self._verified(body, signature)
+        if event is None or abs(self._clock() - event.created_at) > STALE_S or not event.room.name:
+            return
+        if self._known(event.id):
+            return
+        if not self._tell(_room_event(event)):
+            with self._lock:
+                self._seen.pop(event.id, None)
+            raise BackendError("an event of LiveKit could not be followed")
+
+    def _verified(self, body: bytes, signature: str) -> WebhookEvent | None:
+        try:
+            return self._receiver.receive(body.decode("utf-8"), signature)
+        except ParseError:
+            # It is LiveKit's, whose later versions may say what this one does not understand.
+            return None
+        except Exception:
+            # PyJWT's errors and bare ones; which of them it was helps those only who try.
+            raise Unauthorized from None
+
+    def _known(self, event_id: str) -> bool:
+        with self._lock:
+            if event_id in self._seen:
+                return True
+            self._seen[event_id] = None
+            if len(self._seen) > _MOST_REMEMBERED:
+                self._seen.popitem(last=False)
+            return False
+
+    def _tell(self, event: RoomEvent) -> bool:
+        followed = True
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception as error:
+                followed = False
+                if not isinstance(error, BackendError):
+                    log.error("an event of LiveKit failed", kind=event.kind, **describe(error))
+        return followed
+
+
+def _room_event(event: WebhookEvent) -> RoomEvent:
+    room, person = event.room, event.participant
+    since = room.creation_time_ms / 1000 or float(room.creation_time) or None
+    about_one = event.HasField("participant")
+    return RoomEvent(
+        kind=event.event,
+        room=room.name,
+        room_since=since,
+        identity=person.identity if about_one else "",
+        of_person=about_one and person.kind == ParticipantInfo.STANDARD,
+    )
