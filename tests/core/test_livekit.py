@@ -48,7 +48,7 @@ def livekit(fake: FakeLiveKit) -> Iterator[LiveKit]:
 def test_one_request_for_one_room(livekit: LiveKit, fake: FakeLiveKit) -> None:
     """A room and its dispatch cost one request, and the next one uses the same connection."""
     for _ in range(3):
-        assert livekit.create_room(ROOM) == ROOM.metadata
+        assert livekit.create_room(ROOM).metadata == ROOM.metadata
     assert fake.requests == ["CreateRoom"] * 3
     assert fake.connections == 1
 
@@ -62,7 +62,7 @@ def test_a_connection_that_broke_is_tried_once_more(livekit: LiveKit, fake: Fake
         exchange.reset()
 
     fake.script = reset_once
-    assert livekit.create_room(ROOM) == ROOM.metadata
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata
     assert fake.requests == ["CreateRoom"] * 2
 
 
@@ -83,7 +83,7 @@ def test_idle_connections_that_the_server_closed(livekit: LiveKit, fake: FakeLiv
     """A restart of LiveKit between two calls fails neither of them."""
     livekit.create_room(ROOM)
     fake.hang_up()
-    assert livekit.create_room(ROOM) == ROOM.metadata
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata
     assert fake.connections == 2
 
 
@@ -256,7 +256,7 @@ def test_many_threads_share_one_loop(livekit: LiveKit, fake: FakeLiveKit) -> Non
     def create(number: int) -> None:
         room = NewRoom(f"helper_{number}", f'{{"nonce": "{number}"}}', "agent", "{}", 120, 20)
         try:
-            assert livekit.create_room(room) == room.metadata
+            assert livekit.create_room(room).metadata == room.metadata
         except Exception as error:
             errors.append(error)
 
@@ -278,7 +278,7 @@ def test_a_fork_starts_with_a_loop_of_its_own(livekit: LiveKit, fake: FakeLiveKi
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if livekit.create_room(ROOM) == ROOM.metadata else 1)
+            os._exit(0 if livekit.create_room(ROOM).metadata == ROOM.metadata else 1)
         except BaseException:
             os._exit(2)
     _, status = os.waitpid(child, 0)
@@ -291,4 +291,4 @@ def test_closed_and_used_again(livekit: LiveKit, fake: FakeLiveKit) -> None:
     livekit.create_room(ROOM)
     livekit.close()
     assert not any(thread.name == "livekit" for thread in threading.enumerate())
-    assert livekit.create_room(ROOM) == ROOM.metadata
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata

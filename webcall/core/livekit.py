@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,17 +19,14 @@ from typing import TypeVar
 import aiohttp
 from livekit import api
 
-from webcall.config.schema import LiveKitConfig
+from webcall.config.settings import LiveKitConfig
 from webcall.core.leftovers import Leftovers
+from webcall.core.livekit_faults import BROKEN, explain, refusal
 from webcall.core.loop_thread import LoopThread
 from webcall.core.tokens import mint
-from webcall.errors import LiveKitError, LiveKitFault
+from webcall.errors import LiveKitError
 
 T = TypeVar("T")
-
-# A connection that was there and broke: the request may be sent once more, since CreateRoom on a
-# room that exists changes nothing. `ClientConnectorError` (nothing listens) is an OSError as well.
-_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +40,17 @@ class NewRoom:
     empty_timeout_s: int
     departure_timeout_s: int
     max_participants: int = 1
+    # A repeat of the request asks for it again: without an answer it is not removed.
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRoom:
+    """A room as LiveKit holds it; `people` leaves out agents, and lags by one to three seconds."""
+
+    name: str
+    metadata: str
+    people: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +73,11 @@ class LiveKit:
         self._leftovers: Leftovers | None = None
         self._closing = False
 
-    def create_room(self, room: NewRoom) -> str:
-        """Create the room with its dispatch in one request; return the metadata that LiveKit holds for it.
+    def create_room(self, room: NewRoom) -> LiveRoom:
+        """Create the room with its dispatch in one request; return the room as LiveKit holds it.
 
-        On a room that lives already LiveKit changes nothing and returns that room's metadata. Raises
-        `LiveKitError`; where the room may exist all the same, it is removed in the background.
+        On a room that lives already LiveKit changes nothing and returns that room. Raises `LiveKitError`;
+        where the room may exist all the same and is not `repeatable`, it is removed in the background.
         """
         request = api.CreateRoomRequest(
             name=room.name,
@@ -80,10 +87,23 @@ class LiveKit:
             max_participants=room.max_participants,
             agents=[api.RoomAgentDispatch(agent_name=room.agent_name, metadata=room.dispatch_metadata)],
         )
-        made = self._run(self._create(request))
+        made = self._run(self._create(request, repeatable=room.repeatable))
         if made.name != room.name:
             raise LiveKitError("answer", "LiveKit's answer to CreateRoom is not about the room asked for")
-        return made.metadata
+        return _live(made)
+
+    def rooms(self, names: Sequence[str]) -> dict[str, LiveRoom]:
+        """Return those of these rooms that live, by name. Raises `LiveKitError`."""
+        asked = api.ListRoomsRequest(names=names)
+        found = self._run(self._exchange(lambda client: client.room.list_rooms(asked)))
+        return {room.name: _live(room) for room in found.rooms if room.name in names}
+
+    def has_people(self, name: str) -> bool:
+        """Return whether anybody but agents is in the room, without `LiveRoom`'s lag.
+
+        Raises `LiveKitError`.
+        """
+        return self._run(self._exchange(lambda client: _has_people(client, name)))
 
     def ping(self) -> None:
         """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not."""
@@ -98,7 +118,7 @@ class LiveKit:
         # Before `ping`, which tells neither the server's clock nor what it has against the credentials.
         status, words, clock_ahead_s = self._run(self._exchange(self._validate))
         if status == 401:
-            raise LiveKitError("unauthorized", _refusal(words, clock_ahead_s))
+            raise LiveKitError("unauthorized", refusal(words, clock_ahead_s))
         self.ping()
         return Surroundings(makes_rooms_on_joining=status == 200, clock_ahead_s=clock_ahead_s)
 
@@ -144,16 +164,17 @@ class LiveKit:
             future.cancel()
             raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
 
-    async def _create(self, request: api.CreateRoomRequest) -> api.Room:
+    async def _create(self, request: api.CreateRoomRequest, *, repeatable: bool) -> api.Room:
         try:
             return await self._exchange(lambda client: client.room.create_room(request))
         except LiveKitError as error:
-            if error.kind in ("timeout", "broken", "answer"):
+            if error.kind in ("timeout", "broken", "answer") and not repeatable:
                 self._look_for(request)
             raise
         except asyncio.CancelledError:
             # The request thread gave up on a loop that was late.
-            self._look_for(request)
+            if not repeatable:
+                self._look_for(request)
             raise
 
     def _look_for(self, request: api.CreateRoomRequest) -> None:
@@ -167,14 +188,14 @@ class LiveKit:
             raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
         except Exception as error:
             # livekit-api lets more than its own errors through: an answer of another form is enough.
-            raise _explain(error) from error
+            raise explain(error) from error
 
     async def _with_one_repeat(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
         try:
             return await call(self._api())
         except aiohttp.ClientConnectorError:
             raise
-        except _BROKEN as broken:
+        except BROKEN as broken:
             try:
                 return await call(self._api())
             except aiohttp.ClientConnectorError:
@@ -206,34 +227,20 @@ class LiveKit:
 _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
 
 
-def _refusal(told: bytes, clock_ahead_s: float) -> str:
-    """Say what LiveKit has against the credentials, by the beginning of its own words."""
-    if told.startswith(b"invalid API key"):
-        return "LiveKit does not know livekit.api_key"
-    if abs(clock_ahead_s) > 30:
-        return f"LiveKit refuses the token, and its clock is {clock_ahead_s:+.0f} s off this machine's"
-    if told.startswith(b"invalid token"):
-        return "LiveKit knows livekit.api_key, and livekit.api_secret is not the secret of that key"
-    return "refuses the API key or secret"
+def _live(room: api.Room) -> LiveRoom:
+    return LiveRoom(room.name, room.metadata, room.num_participants)
+
+
+async def _has_people(client: api.LiveKitAPI, name: str) -> bool:
+    try:
+        found = await client.room.list_participants(api.ListParticipantsRequest(room=name))
+    except api.ServerError as error:
+        if error.status == 404:
+            return False
+        raise
+    served = (api.ParticipantInfo.Kind.AGENT, api.ParticipantInfo.Kind.EGRESS)
+    return any(one.kind not in served for one in found.participants)
 
 
 async def _plain(awaitable: Awaitable[T]) -> T:
     return await awaitable
-
-
-def _explain(error: Exception) -> LiveKitError:
-    """Say what went wrong without LiveKit's own text, which may quote the request."""
-    if isinstance(error, api.ServerError):
-        if error.status in (401, 403):
-            return LiveKitError("unauthorized", "LiveKit refuses the API key or secret")
-        kind: LiveKitFault = "answer" if error.status >= 500 else "refused"
-        return LiveKitError(kind, f"LiveKit answers with {error.status} {error.code}")
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return LiveKitError(
-            "tls", "no TLS connection: wss or https against a plain port, or a bad certificate"
-        )
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return LiveKitError("unreachable", f"cannot connect: {error.os_error.strerror or error.os_error}")
-    if isinstance(error, _BROKEN):
-        return LiveKitError("broken", f"the connection broke: {type(error).__name__}")
-    return LiveKitError("answer", f"LiveKit's answer cannot be read: {type(error).__name__}")

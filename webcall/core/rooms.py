@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from webcall.config.schema import CallConfig
-from webcall.core.livekit import LiveKit, NewRoom
+from webcall.config.settings import CallConfig
+from webcall.core.idempotency import Candidate
+from webcall.core.livekit import LiveKit, LiveRoom, NewRoom
+from webcall.core.tokens import new_identity
 
 # LiveKit's leeway for the clocks of others when it checks a token's expiry.
 LEEWAY_S = 60
+
+
+class NameTaken(Exception):
+    """A room of that name lives, and is not one that the request may get."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A room that lives for an earlier request of the same: did somebody join, and the first token's end."""
+
+    entered: bool
+    expires_at: datetime
 
 
 def draw_suffix() -> str:
@@ -22,28 +39,77 @@ def room_name(assistant_id: str) -> str:
     return f"{assistant_id}_{draw_suffix()}"
 
 
+def random_candidate(assistant_id: str) -> Candidate:
+    """Return a room and an identity that nobody can foresee, for a request that is not repeated."""
+    return Candidate(room_name(assistant_id), new_identity(), secrets.token_hex(16))
+
+
 class Rooms:
-    """Creates rooms, each with the one dispatch of its assistant."""
+    """Creates rooms, each with the one dispatch of its assistant, and finds them again."""
 
     def __init__(self, livekit: LiveKit, config: CallConfig) -> None:
         self._livekit = livekit
         self._config = config
 
-    def create(self, name: str, *, agent_name: str, dispatch_metadata: str) -> bool:
+    def create(
+        self,
+        candidate: Candidate,
+        *,
+        expires_at: datetime,
+        join_window: timedelta,
+        agent_name: str,
+        dispatch_metadata: str,
+    ) -> Earlier | None:
         """Create the room and send the assistant into it, in one request to LiveKit.
 
-        Returns False if a room of that name lives already: LiveKit then answers with that room's
-        metadata, which lacks the nonce made here, and has changed nothing. Raises `LiveKitError`.
+        `expires_at` is the end of the token that goes with it, `join_window` that token's lifetime.
+        Returns None if the room was made. If one of that name lives already, LiveKit answers with that
+        one and has changed nothing: then returns what it is, or raises `NameTaken` if this request may not
+        get it. Raises `LiveKitError`, and `IdempotencyConflict` if it was made for the same header with
+        another body.
         """
-        # A browser can read a room's metadata: it holds nothing but the nonce.
-        metadata = json.dumps({"nonce": secrets.token_hex(16)})
-        room = NewRoom(
-            name=name,
-            metadata=metadata,
-            agent_name=agent_name,
-            dispatch_metadata=dispatch_metadata,
-            # The room waits as long as a token for it is accepted, so a valid token meets its room.
-            empty_timeout_s=self._config.join_window_s + LEEWAY_S,
-            departure_timeout_s=self._config.departure_timeout_s,
+        # A browser can read a room's metadata: it holds a nonce, and no digest that could be guessed.
+        metadata = candidate.metadata(expires_at)
+        made = self._livekit.create_room(
+            NewRoom(
+                name=candidate.room_name,
+                metadata=metadata,
+                agent_name=agent_name,
+                dispatch_metadata=dispatch_metadata,
+                # The room waits as long as a token for it is accepted, so a valid token meets its room.
+                empty_timeout_s=int(join_window.total_seconds()) + LEEWAY_S,
+                departure_timeout_s=self._config.departure_timeout_s,
+                repeatable=candidate.repeatable,
+            )
         )
-        return self._livekit.create_room(room) == metadata
+        return None if made.metadata == metadata else self._earlier(candidate, made)
+
+    def in_order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return which rooms to ask for: one that lives for this request, then those of free names.
+
+        Without this look a repeat would find the first generation's name free, once that room has
+        closed, while the call goes on in the second's. Raises as `create`.
+        """
+        living = self._livekit.rooms([candidate.room_name for candidate in candidates])
+        ranked: list[tuple[int, Candidate]] = []
+        for candidate in candidates:
+            room = living.get(candidate.room_name)
+            if room is None:
+                ranked.append((2, candidate))
+                continue
+            with contextlib.suppress(NameTaken):
+                ranked.append((0 if self._earlier(candidate, room).entered else 1, candidate))
+        return [candidate for _, candidate in sorted(ranked, key=lambda one: one[0])]
+
+    def _earlier(self, candidate: Candidate, room: LiveRoom) -> Earlier:
+        mark = candidate.recognise(room.metadata)
+        if mark is None:
+            raise NameTaken
+        waiting = mark.expires_at > datetime.now(UTC)
+        # The number of people lags: who joined at the last moment is asked for only when it matters.
+        entered = room.people > 0 or (not waiting and self._livekit.has_people(room.name))
+        if not (entered or waiting):
+            # Nobody came, or LiveKit's node has died and left the room behind.
+            raise NameTaken
+        candidate.check_body(mark)
+        return Earlier(entered, mark.expires_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -19,13 +20,30 @@ class Token:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """What a person is called and carries in the room, for everybody in it to see."""
+
+    name: str = field(default="", repr=False)
+    metadata: str = field(default="", repr=False)
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 def new_identity() -> str:
     """Return an identity that nobody else has and nobody can guess: 128 random bits."""
     return "caller-" + secrets.token_hex(16)
 
 
 def mint(
-    *, api_key: str, api_secret: str, room: str, identity: str, text_only: bool, ttl: timedelta, now: datetime
+    *,
+    api_key: str,
+    api_secret: str,
+    room: str,
+    identity: str,
+    text_only: bool,
+    ttl: timedelta,
+    now: datetime,
+    participant: Participant | None = None,
 ) -> Token:
     """Return a token that joins `room` as `identity` until `now + ttl` (whole seconds) and does no more.
 
@@ -49,4 +67,11 @@ def mint(
         "nbf": int(now.timestamp()),
         "exp": int(expires_at.timestamp()),
     }
+    if participant is not None:
+        shown = {
+            "name": participant.name,
+            "metadata": participant.metadata,
+            "attributes": dict(participant.attributes),
+        }
+        claims |= {name: value for name, value in shown.items() if value}
     return Token(jwt.encode(claims, api_secret, algorithm="HS256"), identity, expires_at)

@@ -1,0 +1,43 @@
+"""LiveKit's failures in words for the operator, without LiveKit's own text, which may quote the request."""
+
+from __future__ import annotations
+
+import ssl
+
+import aiohttp
+from livekit import api
+
+from webcall.errors import LiveKitError, LiveKitFault
+
+# A connection that was there and broke: the request may be sent once more, since CreateRoom on a
+# room that exists changes nothing. `ClientConnectorError` (nothing listens) is an OSError as well.
+BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
+
+
+def refusal(told: bytes, clock_ahead_s: float) -> str:
+    """Say what LiveKit has against the credentials, by the beginning of its own words."""
+    if told.startswith(b"invalid API key"):
+        return "LiveKit does not know livekit.api_key"
+    if abs(clock_ahead_s) > 30:
+        return f"LiveKit refuses the token, and its clock is {clock_ahead_s:+.0f} s off this machine's"
+    if told.startswith(b"invalid token"):
+        return "LiveKit knows livekit.api_key, and livekit.api_secret is not the secret of that key"
+    return "refuses the API key or secret"
+
+
+def explain(error: Exception) -> LiveKitError:
+    """Say what went wrong without LiveKit's own text, which may quote the request."""
+    if isinstance(error, api.ServerError):
+        if error.status in (401, 403):
+            return LiveKitError("unauthorized", "LiveKit refuses the API key or secret")
+        kind: LiveKitFault = "answer" if error.status >= 500 else "refused"
+        return LiveKitError(kind, f"LiveKit answers with {error.status} {error.code}")
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return LiveKitError(
+            "tls", "no TLS connection: wss or https against a plain port, or a bad certificate"
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return LiveKitError("unreachable", f"cannot connect: {error.os_error.strerror or error.os_error}")
+    if isinstance(error, BROKEN):
+        return LiveKitError("broken", f"the connection broke: {type(error).__name__}")
+    return LiveKitError("answer", f"LiveKit's answer cannot be read: {type(error).__name__}")
