@@ -21,17 +21,21 @@ HOOKS = {
 }
 
 
+OBSERVING = {"webcall_call_created", "webcall_call_refused"}
+
+
 @pytest.mark.parametrize("name", HOOKS)
 def test_hook_is_whole(name: str) -> None:
     """A hook has the prefix, says what it returns, is on the authors' page, implemented and tested."""
     assert name.startswith("webcall_")
     assert len(inspect.getdoc(HOOKS[name]) or "") > 100
-    assert inspect.signature(HOOKS[name], eval_str=True).return_annotation == list[Backend]
+    returns = None if name in OBSERVING else list[Backend]
+    assert inspect.signature(HOOKS[name], eval_str=True).return_annotation == returns
     assert name in (ROOT / "docs/writing-a-plugin.md").read_text()
-    plugins, faults = load_plugins(BUILT_IN)
+    plugins, faults = load_plugins([*BUILT_IN, "plugins.audit"])
     assert faults == []
     implemented_by = {one.plugin_name for one in getattr(plugins.manager.hook, name).get_hookimpls()}
-    assert implemented_by == set(BUILT_IN)
+    assert implemented_by == ({"plugins.audit"} if name in OBSERVING else set(BUILT_IN))
     assert f"test_{name}" in globals()
 
 
@@ -59,3 +63,15 @@ def test_webcall_assistant_stores() -> None:
     """The hook's answers are the stores that can be chosen by name."""
     plugins, _ = load_plugins(BUILT_IN)
     assert plugins.stores.keys() == offered("webcall_assistant_stores").keys() == {"env", "file", "mongo"}
+
+
+@pytest.mark.parametrize("name", sorted(OBSERVING))
+def test_observing_hooks_are_called_one_plugin_at_a_time(name: str) -> None:
+    """Of an observing hook, each plugin has a callable of its own, with the specification's arguments."""
+    plugins, _ = load_plugins([*BUILT_IN, "plugins.audit"])
+    assert {plugin: set(hooks) for plugin, hooks in plugins.hooks_of([name]).items()} == {
+        "plugins.audit": {name}
+    }
+
+
+test_webcall_call_created = test_webcall_call_refused = test_observing_hooks_are_called_one_plugin_at_a_time

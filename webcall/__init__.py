@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webcall.errors import BackendError, Conflict, RecordError, Refused
 from webcall.hookspecs import hookimpl
-from webcall.interfaces import Assistant, Backend, Caller
+from webcall.interfaces import Assistant, Backend, Caller, CreatedCall, RefusedCall
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -22,8 +22,10 @@ __all__ = [
     "BackendError",
     "Caller",
     "Conflict",
+    "CreatedCall",
     "RecordError",
     "Refused",
+    "RefusedCall",
     "create_app",
     "hookimpl",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pluggy
 
-from webcall.interfaces import Backend
+from webcall.interfaces import Backend, CreatedCall, RefusedCall
 
 PROJECT = "webcall"
 
@@ -33,4 +33,26 @@ def webcall_assistant_stores() -> list[Backend]:  # type: ignore[empty-body]  # 
     As `webcall_key_validators`: each `factory(settings)` returns a
     `webcall.interfaces.AssistantStore`, for the names in `assistants.stores`. A backend that offers
     both sides uses one name and one settings schema for them.
+    """
+
+
+@hookspec
+def webcall_call_created(call: CreatedCall) -> None:
+    """Be told of a call that was placed, after its answer is settled.
+
+    Called in a thread of this plugin's own, one event after the other, in the order in which they
+    came, in every worker process for its own calls. What it raises is logged by its type and counted,
+    and touches neither the answer nor other plugins; while it is slow, up to 1,000 events wait and
+    later ones are dropped, counted and told of in the log. `call.repeated` tells the answer to a
+    repeated request from a new call: count those that are not.
+    """
+
+
+@hookspec
+def webcall_call_refused(reason: str, call: RefusedCall) -> None:
+    """Be told of a request for a call that got none, in the same way.
+
+    `reason` is one of `unauthorized`, `origin`, `rate`, `calls` (too many live or waiting ones),
+    `unknown_assistant`, `text_only`, `invalid`, `too_large`, `busy` and `failed` (an outage or a
+    defect, whose cause is in the log under `call.request_id`).
     """

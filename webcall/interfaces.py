@@ -7,8 +7,9 @@ failure of the infrastructure, which the caller sees as a 500 and never as a 401
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from marshmallow import Schema
@@ -19,7 +20,12 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who an API key belongs to and what it may do. `None` in a limit means unrestricted."""
+    """Who an API key belongs to and what it may do. `None` in a limit means unrestricted.
+
+    A `publishable` key may stand in a web page: it is taken from its `allowed_origins` only, with
+    metadata of its `allowed_metadata` only (None: of no name), and is refused without
+    `allowed_assistants`. A `native` one is a publishable key for apps on a phone, which send no origin.
+    """
 
     email: str
     name: str | None = None
@@ -33,6 +39,9 @@ class Caller:
     publishable: bool = False
     subject: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+    native: bool = False
+    # SHA-256 of the key: tells keys apart where it matters. The key ring sets it; it is never logged.
+    key_hash: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,37 @@ class Assistant:
     agent_name: str | None
     is_active: bool
     record: Record = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedCall:
+    """A call that was placed, as observers are told of it: no key, token, prompt or metadata.
+
+    `key_id` is what listings call the key, `at` the moment in UTC. `repeated`: the answer to a repeat
+    of a request, for a room that was there already.
+    """
+
+    room_name: str
+    assistant_id: str
+    owner: str
+    key_id: str | None
+    text_only: bool
+    repeated: bool
+    request_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """A request for a call that got none. What was not known yet when it was refused is None."""
+
+    reason: str
+    status: int
+    owner: str | None
+    key_id: str | None
+    assistant_id: str | None
+    request_id: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +187,22 @@ class ListsAssistants(Protocol):
 
     def find_assistant(self, assistant_id: str) -> Record | None:
         """Return the record, whoever owns it."""
+        ...
+
+
+@runtime_checkable
+class PagesAssistants(Protocol):
+    """Optional: a store that gives one caller's assistants in pages, at the cost of what is on the page.
+
+    `GET /web_call/assistants` asks it; of a store that has `ListsAssistants` alone, every record is read.
+    """
+
+    def page_of_assistants(self, caller: Caller, after: str, limit: int) -> Sequence[Record]:
+        """Return at most `limit` of the records that `get` finds for this caller, refused ones included.
+
+        They are those whose `assistant_id` is greater than `after` (an empty string: from the first
+        on), sorted by it as Python compares text, by code points. Fewer than `limit` are the last.
+        """
         ...
 
 

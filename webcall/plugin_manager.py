@@ -36,6 +36,22 @@ class Plugins:
     stores: dict[str, Backend] = field(default_factory=dict)
     offered_by: dict[str, str] = field(default_factory=dict)
 
+    def hooks_of(self, names: Iterable[str]) -> dict[str, dict[str, Callable[..., Any]]]:
+        """Return, by plugin, callables for those of the hooks `names` that it implements.
+
+        Each calls that plugin alone: pluggy stops at the first that raises, and the others would not
+        be told.
+        """
+        found: dict[str, dict[str, Callable[..., Any]]] = {}
+        for name in names:
+            implementations = getattr(self.manager.hook, name).get_hookimpls()
+            everybody = [implementation.plugin for implementation in implementations]
+            for implementation in implementations:
+                others = [plugin for plugin in everybody if plugin is not implementation.plugin]
+                caller = self.manager.subset_hook_caller(name, others)
+                found.setdefault(implementation.plugin_name, {})[name] = caller
+        return found
+
     @property
     def backends(self) -> dict[str, Backend]:
         """Every backend by name, whichever kinds it offers."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from flask import Flask
 
 from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment, settings
 from tests.support.livekit import LiveKitServer
+from webcall.core.observers import CREATED, REFUSED
 from webcall.errors import ConfigError
-from webcall.plugin_manager import ENTRY_POINTS
+from webcall.interfaces import CreatedCall, RefusedCall
+from webcall.plugin_manager import ENTRY_POINTS, load_plugins
 from webcall.startup import prepare
 
 PAGE = ROOT / "docs" / "writing-a-plugin.md"
@@ -123,3 +126,19 @@ def test_the_pages_own_tests_pass() -> None:
     assert passed
     assert int(passed[1]) > 50
     assert "skipped" not in done.stdout
+
+
+def test_the_observers_of_the_page_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's observing plugin is loaded, and both of its hooks take what they are given."""
+    [code] = re.findall(
+        r"<!-- observers -->\n```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "page_observers.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins, faults = load_plugins(["page_observers"])
+    assert faults == []
+    hooks = plugins.hooks_of([CREATED, REFUSED])["page_observers"]
+    assert set(hooks) == {CREATED, REFUSED}
+    now = datetime.now(UTC)
+    hooks[CREATED](call=CreatedCall("room", "reception", "ada@example.com", None, False, False, "id", now))
+    hooks[REFUSED](reason="rate", call=RefusedCall("rate", 429, None, None, None, "id", now))

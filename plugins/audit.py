@@ -1,0 +1,38 @@
+"""Example of an observer: a line of JSON for each call, placed or refused, in the file `WEBCALL_AUDIT_FILE`.
+
+Name it in config.yaml: `plugins: [plugins.env, plugins.file, plugins.mongo, plugins.audit]`. Several
+worker processes may append to one file: each line is written at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+
+from webcall import BackendError, CreatedCall, RefusedCall, hookimpl
+
+
+@hookimpl
+def webcall_call_created(call: CreatedCall) -> None:
+    """Append a call that was placed."""
+    _append("created", call)
+
+
+@hookimpl
+def webcall_call_refused(call: RefusedCall) -> None:
+    """Append a request that got no call."""
+    _append("refused", call)
+
+
+def _append(event: str, call: CreatedCall | RefusedCall) -> None:
+    path = os.environ.get("WEBCALL_AUDIT_FILE")
+    if not path:
+        raise BackendError("WEBCALL_AUDIT_FILE names no file")
+    line = json.dumps({"event": event, **asdict(call), "at": call.at.isoformat()}, ensure_ascii=False)
+    # Of one write below the size of a page, appending processes do not mix their lines.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line.encode() + b"\n")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,72 @@
+"""Tell observers what became of requests for a call, when the answer's content is settled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flask import Flask, Response, g, request
+
+from webcall.core.calls import CallRequest, PlacedCall
+from webcall.http.auth import services
+from webcall.http.requests import request_id
+from webcall.interfaces import Caller, CreatedCall, RefusedCall
+
+_ROUTES = ("/web_call/get_token", "/web_call/token_source")
+_REASONS = {
+    400: "text_only",
+    401: "unauthorized",
+    403: "origin",
+    404: "unknown_assistant",
+    413: "too_large",
+    422: "invalid",
+    429: "rate",
+    503: "busy",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Look at every answer."""
+    app.after_request(_tell)
+
+
+def remember(call: CallRequest, placed: PlacedCall) -> None:
+    """Keep what the request that is being answered asked for and got."""
+    g.placed = (call, placed)
+
+
+def reason_of(response: Response) -> str:
+    """Return why a request got no call, in the words of `webcall.hookspecs`."""
+    return g.get("refused_because") or _REASONS.get(response.status_code, "failed")
+
+
+def _tell(response: Response) -> Response:
+    rule = request.url_rule.rule if request.url_rule else None
+    if rule in _ROUTES and request.method == "POST":
+        caller: Caller | None = g.get("caller")
+        call, placed = g.get("placed", (None, None))
+        if response.status_code < 300 and caller is not None and placed is not None:
+            services().observers.created(
+                CreatedCall(
+                    room_name=placed.room_name,
+                    assistant_id=call.assistant_id,
+                    owner=caller.email,
+                    key_id=caller.key_id,
+                    text_only=call.text_only,
+                    repeated=placed.repeated,
+                    request_id=request_id(),
+                    at=datetime.now(UTC),
+                )
+            )
+        else:
+            services().observers.refused(
+                RefusedCall(
+                    reason=reason_of(response),
+                    status=response.status_code,
+                    owner=caller.email if caller else None,
+                    key_id=caller.key_id if caller else None,
+                    assistant_id=g.get("asked_for"),
+                    request_id=request_id(),
+                    at=datetime.now(UTC),
+                )
+            )
+    return response
