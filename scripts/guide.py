@@ -49,13 +49,14 @@ def describe(plan: Plan) -> str:
         if plan.livekit_port
         else f"LiveKit  {config.livekit.url}  (yours: none was started here)",
         f"Service  {plan.service_url}  log: {logs}/webcall.log",
+        f"Worker   {config.livekit.agent_name}: {_models(plan)}  log: {logs}/worker.log",
         *([f"API      {plan.service_url}/docs"] if config.http.docs else []),
         data,
         "",
+        *(_talk(plan) if config.http.playground else []),
         *(_sample_call(plan) if plan.api_key else _own_call(plan)),
         "",
-        f"No assistant speaks until a LiveKit agent registers as {config.livekit.agent_name} "
-        f"(livekit.agent_name). The token is good for {config.call.join_window_s:g} s.",
+        f"The token that it answers with is good for {config.call.join_window_s:g} s.",
         "In a second terminal, a check of everything, and a call whose token is good for longer:",
         "",
         command_line(plan),
@@ -67,8 +68,33 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _models(plan: Plan) -> str:
+    """Return what assistants that name no model speak by."""
+    settings = plan.config.worker
+    if plan.speaks_by_openai:
+        return (
+            "the assistant speaks by OpenAI, since OPENAI_API_KEY is set; WEBCALL_LLM=demo keeps it offline"
+        )
+    models = dict.fromkeys((settings.llm, settings.stt, settings.tts))
+    if list(models) == ["demo"]:
+        return "the assistant is an offline demo; with OPENAI_API_KEY set it is a real one"
+    return f"assistants that name no model use {', '.join(models)}"
+
+
+def _talk(plan: Plan) -> list[str]:
+    """Return how to talk with the assistant in a browser. No key goes into an address."""
+    address = f"{plan.config.http.page_url}/playground"
+    if plan.api_key is None:
+        return [f"Talk with an assistant: open {address} and paste an API key of yours there.", ""]
+    return [
+        f"Talk and type with the sample assistant: open {address}",
+        f"and paste this API key there:  {plan.api_key}",
+        "",
+    ]
+
+
 def _sample_call(plan: Plan) -> list[str]:
-    return ["A call of the sample assistant, with the sample's own key:", "", curl(plan, str(plan.api_key))]
+    return ["A call from the shell, with the sample's own key:", "", curl(plan, str(plan.api_key))]
 
 
 def _own_call(plan: Plan) -> list[str]:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import shlex
+import socket
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.children import Problem
 from scripts.sample import livekit_key_pair, sample_key
-from webcall.config.schema import Config
+from webcall.config.settings import Config
 from webcall.startup import Setup, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What a key of OpenAI makes the worker's defaults: none of an operator's own is touched.
+OPENAI_MODELS = {
+    "WEBCALL_LLM": "openai/gpt-4.1-mini",
+    "WEBCALL_STT": "openai/gpt-4o-mini-transcribe",
+    "WEBCALL_TTS": "openai/gpt-4o-mini-tts",
+}
+
+# The usual ports, which another's worker may have.
+WORKER_PORTS = {"WEBCALL_WORKER_HEALTH_PORT": 8081, "WEBCALL_WORKER_METRICS_PORT": 8082}
 
 # In the `env` that a run writes: the names in it that were its own doing and nobody's wish.
 ADDED = "WEBCALL_ADDED_BY_MAKE_RUN"
@@ -31,6 +43,7 @@ class Plan:
     bind_was_given: bool
     api_key: str | None = field(repr=False)  # None: no sample key is known to the service
     assistants: Path | None  # None: the service does not read the file beside the sample
+    speaks_by_openai: bool = False  # whether this run chose OpenAI's models for assistants that name none
 
     @property
     def service_url(self) -> str:
@@ -53,6 +66,8 @@ def make_plan(given: dict[str, str]) -> Plan:
     keys = Path(environment.setdefault("WEBCALL_API_KEYS_FILE", str(folder / "api_keys.yaml")))
     assistants = Path(environment.setdefault("WEBCALL_ASSISTANTS_FILE", str(folder / "assistants.yaml")))
     environment.setdefault("WEBCALL_LOG_FORMAT", "console")
+    chosen = worker_choices(given)
+    environment |= chosen
     if given.get("WEBCALL_PORT") and not given.get("WEBCALL_BIND"):
         environment["WEBCALL_BIND"] = f"127.0.0.1:{_port('WEBCALL_PORT', given['WEBCALL_PORT'])}"
     own = f"ws://127.0.0.1:{_port('LIVEKIT_PORT', given.get('LIVEKIT_PORT') or '7880')}"
@@ -85,7 +100,38 @@ def make_plan(given: dict[str, str]) -> Plan:
         bind_was_given=bool(given.get("WEBCALL_BIND")),
         api_key=api_key if reads_keys and reads_assistants else None,
         assistants=assistants if reads_assistants else None,
+        speaks_by_openai="WEBCALL_LLM" in chosen and config.worker.llm == chosen["WEBCALL_LLM"],
     )
+
+
+def worker_choices(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of worker and playground that a run on this machine sets by itself.
+
+    None of them wins over one that is given, but an empty one, which is no value in a shell either.
+    """
+    wanted = {"WEBCALL_PLAYGROUND": "true", "WEBCALL_WORKER_DRAIN_S": "1"}
+    taken: set[int] = set()
+    for name, usual in WORKER_PORTS.items():
+        port = _free_port(usual, taken)
+        taken.add(port)
+        wanted[name] = str(port)
+    if given.get("OPENAI_API_KEY") and not any(given.get(name) for name in OPENAI_MODELS):
+        wanted |= OPENAI_MODELS
+    return {name: value for name, value in wanted.items() if not given.get(name)}
+
+
+def _free_port(usual: int, taken: Container[int]) -> int:
+    for port in (usual, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            if found not in taken:
+                return found
+    raise Problem("no free port for the worker's health: is this machine out of ports?")
 
 
 def as_typed(given: dict[str, str], folder: Path) -> dict[str, str]:

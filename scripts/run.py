@@ -1,38 +1,36 @@
-"""`make run`: a LiveKit server and the service on this machine, with a sample to call at once.
+"""`make run`: LiveKit, the service and a worker on this machine, with a sample assistant to talk to.
 
 Environment: `WEBCALL_PORT` or `WEBCALL_BIND` (default 127.0.0.1:8000), `LIVEKIT_PORT` (7880),
 `WEBCALL_INSTANCE` (the folder of data and logs, default `instance`), and whatever config.yaml reads.
-With `LIVEKIT_URL` set, that LiveKit is used and none is started.
+With `LIVEKIT_URL` set, that LiveKit is used and none is started. With `OPENAI_API_KEY` set, assistants
+that name no model speak by OpenAI, unless `WEBCALL_LLM`, `WEBCALL_STT` or `WEBCALL_TTS` is set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Sequence
 from typing import IO, BinaryIO, NoReturn
 
-from scripts import livekit_server
+from scripts import frontend, livekit_server
 from scripts.children import Child, Problem, output_of, start, stop
 from scripts.guide import describe, write_environment
 from scripts.plan import ROOT, Plan, make_plan
+from scripts.waiting import NotReady, wait_for, wait_for_worker
 from webcall.errors import ConfigError
 
-_SILENT_FOR_S = 2
 _READY_WITHIN_S = 30
+_WORKER_WITHIN_S = 90
+_WORKER_ENDS_WITHIN_S = 15
 _CHECK_WITHIN_S = 60
-# Nothing here leaves the machine, so no proxy of the environment may get between.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-class NotReady(Problem):
-    """What was started does not answer as it should. Says who."""
+_WORKER = "the worker"
 
 
 def lock_folder(plan: Plan) -> IO[bytes]:
@@ -58,6 +56,10 @@ def check_ports(plan: Plan) -> None:
     if plan.bind_was_given:
         setting, example = "WEBCALL_BIND", f"{plan.host}:{plan.port + 10}"
     _check_port(plan.host, plan.port, setting, example)
+    worker = plan.config.worker
+    for name, port in (("HEALTH", worker.health_port), ("METRICS", worker.metrics_port)):
+        if port:
+            _check_port(worker.host, port, f"WEBCALL_WORKER_{name}_PORT", str(port + 10))
 
 
 def _check_port(host: str, port: int, setting: str, example: str) -> None:
@@ -84,7 +86,9 @@ def start_livekit(plan: Plan, port: int) -> Child:
         udp_port: int = probe.getsockname()[1]
     environment = plan.environment
     key, secret = environment["LIVEKIT_API_KEY"], environment["LIVEKIT_API_SECRET"]
-    settings = livekit_server.write_config(plan.folder, port, key, secret, udp_port)
+    settings = livekit_server.write_config(
+        plan.folder, port, key, secret, udp_port, webhook_url=f"{plan.service_url}/livekit/webhook"
+    )
     log = plan.folder / "logs" / "livekit.log"
     return start("LiveKit", [str(program), "--config", str(settings)], os.environ, log)
 
@@ -95,46 +99,25 @@ def start_service(plan: Plan) -> Child:
     return start("the service", command, plan.environment, plan.folder / "logs" / "webcall.log")
 
 
-def wait_for(url: str, what: str, children: list[Child]) -> None:
-    """Wait until `url` answers 200, and say after two seconds what is waited for.
-
-    Raises `Problem` if a child ends and `NotReady` if the time is up.
-    """
-    began = time.monotonic()
-    silent = True
-    down: list[str] = []
-    while (waited := time.monotonic() - began) < _READY_WITHIN_S:
-        for child in children:
-            child.check()
-        if silent and waited > _SILENT_FOR_S:
-            silent = False
-            print(f"waiting for {what}: up to {_READY_WITHIN_S} s", file=sys.stderr, flush=True)
-        try:
-            # A hanging LiveKit holds the answer back, and the line above shall not wait for that.
-            with _OPENER.open(url, timeout=_SILENT_FOR_S if silent else 10):
-                return
-        except urllib.error.HTTPError as error:
-            down = _down(error.read(2000))
-        except OSError:
-            pass
-        time.sleep(0.1)
-    told = f" ({', '.join(down)})" if down else ""
-    raise NotReady(f"not ready after {_READY_WITHIN_S} s{told}: {what}")
-
-
-def _down(answer: bytes) -> list[str]:
-    """Return the names that a 503 of /ready gives."""
+def fetch_frontend() -> None:
+    """Fetch what the playground needs, if it is not there. Raises `Problem`, with the way without."""
     try:
-        return [str(name) for name in json.loads(answer)["data"]["down"]]
-    except (ValueError, LookupError, TypeError):
-        return []
+        frontend.ensure_library()
+    except frontend.NoFrontend as error:
+        raise Problem(f"{error}\nWEBCALL_PLAYGROUND=false make run does without the playground") from None
+
+
+def start_worker(plan: Plan) -> Child:
+    """Start the worker that runs assistants."""
+    command = [sys.executable, "-m", "webcall.worker", "start"]
+    return start(_WORKER, command, plan.environment, plan.folder / "logs" / "worker.log")
 
 
 def _wait_for_service(plan: Plan, children: list[Child]) -> None:
     backends = dict.fromkeys((*plan.config.auth.validators, *plan.config.assistants.stores))
     what = f"LiveKit at {plan.config.livekit.url}, the backends ({', '.join(backends)}) and the service"
     try:
-        wait_for(plan.service_url + "/ready", what, children)
+        wait_for(plan.service_url + "/ready", what, children, _READY_WITHIN_S)
     except NotReady as error:
         print(f"{error}\n`flask webcall check` says:", file=sys.stderr, flush=True)
         command = [sys.executable, "-m", "flask", "--app", "wsgi", "webcall", "check"]
@@ -145,10 +128,16 @@ def supervise(plan: Plan, children: list[Child]) -> NoReturn:
     """Start everything, say so, and show the service's lines until something ends. Fills `children`."""
     if plan.livekit_port is not None:
         children.append(start_livekit(plan, plan.livekit_port))
-        wait_for(f"http://127.0.0.1:{plan.livekit_port}/", f"LiveKit; log: {children[0].log}", children)
+        url = f"http://127.0.0.1:{plan.livekit_port}/"
+        wait_for(url, f"LiveKit; log: {children[0].log}", children, _READY_WITHIN_S)
     service = start_service(plan)
     children.append(service)
-    _wait_for_service(plan, children)
+    # Its start takes longer than the service's, and its faults are told after those of the settings.
+    worker = start_worker(plan)
+    beside = list(children)
+    children.append(worker)
+    _wait_for_service(plan, beside)
+    wait_for_worker(plan, worker, children, _WORKER_WITHIN_S)
     print(describe(plan), flush=True)
     with service.log.open("rb") as log:
         log.seek(0, os.SEEK_END)
@@ -160,6 +149,17 @@ def supervise(plan: Plan, children: list[Child]) -> NoReturn:
                     child.check()
         finally:
             _show(log)
+
+
+def stop_worker(children: Sequence[Child]) -> None:
+    """Ask the worker to end its calls, and wait for that; what is left of it `stop` ends."""
+    for child in children:
+        if child.name == _WORKER:
+            # It alone and once: its calls' processes would die in mid-sentence, and a second signal
+            # ends the worker at once.
+            child.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(_WORKER_ENDS_WITHIN_S)
 
 
 def _show(log: BinaryIO) -> None:
@@ -186,6 +186,8 @@ def main() -> int:
         lock = lock_folder(plan)
         check_ports(plan)
         write_environment(plan)
+        if plan.config.http.playground:
+            fetch_frontend()
         supervise(plan, children)
     except KeyboardInterrupt:
         status = 0
@@ -197,6 +199,7 @@ def main() -> int:
     finally:
         for signum in stopping:
             signal.signal(signum, signal.SIG_IGN)
+        stop_worker(children)
         stop(children)
         if lock is not None:
             lock.close()

@@ -21,7 +21,7 @@ ASSISTANT_ID = "sample-assistant"
 ASSISTANT = {
     "assistant_id": ASSISTANT_ID,
     "assistant_name": "Sample receptionist",
-    "assistant_description": "Shows how a caller's metadata fills the placeholders of a prompt.",
+    "assistant_description": "Greets the caller by the name in the call's metadata, and answers what it can.",
     "assistant_mode": "pipeline",
     "assistant_prompt": (
         "You are the receptionist of {{company}} and speak with {{customer.name}}."
@@ -31,9 +31,6 @@ ASSISTANT = {
     ),
     "assistant_start_instruction": "Greet {{customer.name}} by name and ask how you can help.",
     "assistant_placeholder_defaults": {"company": "Example Ltd", "customer": {"name": "our guest"}},
-    "assistant_llm_model": "demo",
-    "assistant_stt_model": "demo",
-    "assistant_tts_model": "demo",
     "assistant_created_by_email": OWNER,
 }
 METADATA = {"customer": {"name": "Ada", "plan": "gold"}}

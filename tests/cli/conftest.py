@@ -29,6 +29,10 @@ SAMPLE_KEYS = (
     deployment.REVOKED_KEY,
     deployment.EXPIRED_KEY,
     deployment.PLAIN_KEY,
+    deployment.PAGE_KEY,
+    deployment.APP_KEY,
+    deployment.BOUND_KEY,
+    deployment.IDLE_KEY,
 )
 
 Run = Callable[..., Result]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -13,7 +15,14 @@ from flask import Flask
 from livekit import api
 
 from tests.cli.conftest import Run, loaded, run_on
-from tests.support.deployment import OWNER, STRANGER, bearer
+from tests.support.deployment import (
+    OWNER,
+    STRANGER,
+    MakeApp,
+    bearer,
+    livekit_environment,
+    store_records,
+)
 from tests.support.livekit import LiveKitServer
 
 METADATA = {"customer": {"name": "Jo"}, "city": "<Köln> & {{x}}"}
@@ -46,7 +55,8 @@ def test_a_call_has_a_room_and_one_dispatch(call: Run, livekit_server: LiveKitSe
         "call", " helper ", "--owner", OWNER, *PAIRS, "--join-window", "10m", "--text-only", "--json"
     )
     printed = loaded(result)
-    assert set(printed) == {"room_name", "token", "server_url", "expires_at"}
+    assert set(printed) == {"room_name", "token", "server_url", "expires_at", "playground_url"}
+    assert printed["playground_url"] is None
     assert printed["server_url"] == livekit_server.url
     room, dispatch = read_back(livekit_server, printed["room_name"])
     assert room.empty_timeout == 660
@@ -59,10 +69,33 @@ def test_a_call_has_a_room_and_one_dispatch(call: Run, livekit_server: LiveKitSe
     left = datetime.fromisoformat(printed["expires_at"]) - now
     assert 599 <= left.total_seconds() <= 605
 
-    lines = dict(line.split(": ", 1) for line in call("call", "helper", "--owner", OWNER).stdout.splitlines())
-    assert set(lines) == set(printed)
+    shown = call("call", "helper", "--owner", OWNER)
+    lines = dict(line.split(": ", 1) for line in shown.stdout.splitlines())
+    assert set(lines) == set(printed) - {"playground_url"}
+    [hint] = shown.stderr.splitlines()
+    assert "WEBCALL_PLAYGROUND=true" in hint
     room, _ = read_back(livekit_server, lines["room_name"])
     assert room.empty_timeout == 120
+
+
+def test_the_link_opens_the_playground_on_the_call(
+    make_app: MakeApp, livekit_server: LiveKitServer, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With the playground on, a link holds what a browser needs to join, and a line says how long."""
+    environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
+    app = make_app(environment, http={"playground": True, "public_url": "https://calls.example.com/"})
+    call = run_on(app, livekit_server.secret)
+    printed = loaded(call("call", "helper", "--owner", OWNER, "--json"))
+    page, _, held = printed["playground_url"].partition("#call=")
+    assert page == "https://calls.example.com/playground"
+    assert "=" not in held
+    expected = {name: printed[name] for name in ("room_name", "token", "server_url")}
+    assert json.loads(base64.urlsafe_b64decode(held + "=" * (-len(held) % 4))) == expected
+    shown = call("call", "helper", "--owner", OWNER, "--join-window", "10m")
+    [line] = [one for one in shown.stdout.splitlines() if one.startswith("playground_url: ")]
+    assert page in line
+    [told] = shown.stderr.splitlines()
+    assert told == "the link is good for 600 s, and whoever has it can join"
 
 
 @pytest.mark.parametrize("text_only", [False, True])

@@ -9,6 +9,7 @@ from flask import Flask
 
 from tests.cli.conftest import NO_LIVEKIT, loaded, run_on
 from tests.support.deployment import (
+    APP_KEY,
     KEY,
     OWNER,
     STRANGER,
@@ -117,14 +118,18 @@ def test_what_is_stored_is_looked_at(stored_app: Flask, backend: str) -> None:
     assert not [message for _, _, message in findings_of(stored_app) if lost in message]
 
 
-def test_keys_that_this_version_refuses(
+def test_restrictions_that_cannot_work(
     make_app: MakeApp, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A key with origins is refused by the service, and check says why."""
+    """An origin that matches no page is told of, and a publishable key without what it needs is a failure."""
     environment = NO_LIVEKIT | store_records("file", tmp_path, request)
     keys = Path(environment["WEBCALL_API_KEYS_FILE"])
-    keys.write_text(
-        keys.read_text().replace('"user_name": "Ada"', '"allowed_origins": ["https://a.example"]')
-    )
-    app = make_app(environment)
-    assert ("API keys", "warning", f"{KEY[:12]} in file: unsupported record") in findings_of(app)
+    assert not [message for message in findings_of(make_app(environment)) if "origins" in message[2]]
+    wrong = keys.read_text().replace('"user_name": "Ada"', '"allowed_origins": ["https://a", "https://b/"]')
+    keys.write_text(wrong.replace('"native": true', '"native": false'))
+    found = findings_of(make_app(environment))
+    [told] = [(status, message) for _, status, message in found if "origins" in message]
+    assert told[0] == "warning"
+    assert told[1].startswith(f"{KEY[:12]} in file: number 2 of its allowed_origins is no origin")
+    assert "https://b/" not in str(found)
+    assert ("API keys", "failed", f"{APP_KEY[:12]} in file: unusable record") in found

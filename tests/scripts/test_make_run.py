@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from livekit.api import LiveKitAPI
+from livekit.api import ListParticipantsRequest, LiveKitAPI
+from livekit.protocol.models import ParticipantInfo
 
 from tests.support import programs
 from tests.support.livekit import LiveKitServer
@@ -31,22 +32,29 @@ pytestmark = pytest.mark.usefixtures("livekit_binary")
 
 
 class MakeRun:
-    """The supervisor of `make run` with one instance folder and one pair of ports."""
+    """The supervisor of `make run` with one instance folder and ports of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.livekit_port = programs.free_port()
         self.port = programs.free_port()
+        self.health_port = programs.free_port()
+        self.metrics_port = programs.free_port()
         self.running: list[subprocess.Popen[str]] = []
 
     def spawn(self, *, patience_s: int = 30, **environment: str) -> subprocess.Popen[str]:
         given = {
-            name: value for name, value in os.environ.items() if not name.startswith(("LIVEKIT_", "WEBCALL_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LIVEKIT_", "WEBCALL_", "OPENAI_"))
         }
         given |= {
             "WEBCALL_INSTANCE": str(self.folder),
             "WEBCALL_PORT": str(self.port),
             "LIVEKIT_PORT": str(self.livekit_port),
+            # Two suites at once would both find the usual ones free.
+            "WEBCALL_WORKER_HEALTH_PORT": str(self.health_port),
+            "WEBCALL_WORKER_METRICS_PORT": str(self.metrics_port),
         }
         process = subprocess.Popen(
             [
@@ -92,7 +100,7 @@ class MakeRun:
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert self.processes() == []
-        for port in (self.port, self.livekit_port):
+        for port in (self.port, self.livekit_port, self.health_port, self.metrics_port):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
@@ -152,9 +160,19 @@ def in_second_terminal(line: str, folder: Path) -> subprocess.CompletedProcess[s
 
 
 def assert_call_works(answer: dict[str, Any], livekit_http: str, key: str, secret: str) -> None:
+    """Assert that the answer's token may join, and that the assistant has been sent and comes."""
+    room = answer["data"]["room_name"]
+
     async def dispatches() -> list[Any]:
-        async with LiveKitAPI(livekit_http, key, secret) as client:
-            return list(await client.agent_dispatch.list_dispatch(answer["data"]["room_name"]))
+        async with LiveKitAPI(livekit_http, key, secret) as client, asyncio.timeout(30):
+            while not any(
+                one.kind == ParticipantInfo.Kind.AGENT
+                for one in (
+                    await client.room.list_participants(ListParticipantsRequest(room=room))
+                ).participants
+            ):
+                await asyncio.sleep(0.1)
+            return list(await client.agent_dispatch.list_dispatch(room))
 
     assert answer["success"] is True
     validate = f"{livekit_http}/rtc/validate?access_token={answer['data']['token']}"
@@ -174,6 +192,12 @@ def test_newcomers_path(make_run: MakeRun, tmp_path: Path) -> None:
     livekit = f"http://127.0.0.1:{make_run.livekit_port}"
     assert_call_works(paste(curl_line(lines)), livekit, pair["api_key"], pair["api_secret"])
     assert (make_run.folder / "env").stat().st_mode & 0o777 == 0o600
+    [page] = [word for line in lines for word in line.split() if word.endswith("/playground")]
+    with urllib.request.urlopen(page, timeout=30) as response:
+        assert "text/html" in response.headers["Content-Type"]
+    [key] = [line.rpartition("  ")[2] for line in lines if line.startswith("and paste this API key there:")]
+    assert f"Authorization: Bearer {key}" in curl_line(lines)
+    assert [line for line in lines if line.startswith("Worker   api-agent: ") and "offline demo" in line]
     checked = in_second_terminal(command_line(lines), tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "FAILED" not in checked.stdout
@@ -181,11 +205,13 @@ def test_newcomers_path(make_run: MakeRun, tmp_path: Path) -> None:
     both = command_line(lines).replace("webcall check", "webcall plugins") + " && " + longer
     placed = in_second_terminal(both, tmp_path)
     assert "room_name: sample-assistant_" in placed.stdout, placed.stderr
+    assert f"playground_url: {page}#call=" in placed.stdout
     process.send_signal(signal.SIGINT)
     shown, _ = process.communicate(timeout=40)
     assert process.returncode == 0, shown
     make_run.assert_nothing_left()
     assert "/web_call/get_token" in shown  # the service's line about the request
+    assert "route=/livekit/webhook status=200" in shown  # and that about LiveKit's event
     written = shown + "".join(path.read_text() for path in (make_run.folder / "logs").iterdir())
     assert pair["api_secret"] not in written
     # From the very shell that read the file of the first run: LiveKit is started all the same.
@@ -212,16 +238,17 @@ def test_hard_kill_leaves_nothing(make_run: MakeRun) -> None:
     make_run.assert_nothing_left(within_s=40)
 
 
-def test_death_of_a_child_ends_all(make_run: MakeRun) -> None:
-    """Where LiveKit dies, make run says so with its last lines, ends the service and fails."""
+@pytest.mark.parametrize(
+    ("program", "name"), [(b"livekit-server", "LiveKit"), (b"webcall.worker\0start", "the worker")]
+)
+def test_death_of_a_child_ends_all(make_run: MakeRun, program: bytes, name: str) -> None:
+    """Where one program dies, make run says so with its last lines, ends the others and fails."""
     process, _ = make_run.start()
-    [livekit] = [
-        pid for pid in make_run.processes() if b"livekit-server" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    os.kill(livekit, signal.SIGKILL)
+    [child] = [pid for pid in make_run.processes() if program in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(child, signal.SIGKILL)
     shown, _ = process.communicate(timeout=40)
     assert process.returncode == 1
-    assert "LiveKit ended with status -9" in shown
+    assert f"{name} ended with status -9" in shown
     make_run.assert_nothing_left()
 
 
@@ -291,7 +318,9 @@ def test_wrong_secret_is_told_by_check(make_run: MakeRun, livekit_server: LiveKi
     make_run.assert_nothing_left()
 
 
-@pytest.mark.parametrize("setting", ["LIVEKIT_PORT", "WEBCALL_PORT", "WEBCALL_BIND"])
+@pytest.mark.parametrize(
+    "setting", ["LIVEKIT_PORT", "WEBCALL_PORT", "WEBCALL_BIND", "WEBCALL_WORKER_HEALTH_PORT"]
+)
 def test_port_in_use_is_one_line(make_run: MakeRun, setting: str) -> None:
     """A port that is taken is told in one line with the setting that changes it; nothing is started."""
     with socket.socket() as holder:

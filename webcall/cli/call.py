@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -10,7 +12,8 @@ import click
 from flask.cli import with_appcontext
 
 from webcall.cli.arguments import Window, metadata_option
-from webcall.cli.common import echo_json, json_option, services
+from webcall.cli.common import echo_json, json_option, note, services
+from webcall.config.settings import HttpConfig
 from webcall.core.calls import CallRequest, Calls, PlacedCall
 from webcall.core.limits import check_metadata
 from webcall.core.rooms import Rooms
@@ -36,7 +39,7 @@ def call(
     join_window: timedelta | None,
     as_json: bool,
 ) -> None:
-    """Place a call from the shell: make the room, send the assistant, print room and token."""
+    """Place a call from the shell: make the room, send the assistant, print room, token and a link."""
     request = CallRequest(assistant_id.strip(), metadata, text_only)
     try:
         placed = place_call(request, owner, join_window)
@@ -50,12 +53,31 @@ def call(
         "token": placed.token,
         "server_url": placed.server_url,
         "expires_at": expires,
+        "playground_url": playground_link(services().config.http, placed),
     }
     if as_json:
         echo_json(answer)
         return
     for name, value in answer.items():
-        click.echo(f"{name}: {value}")
+        if value is not None:
+            click.echo(f"{name}: {value}")
+    if answer["playground_url"] is None:
+        note("no link: the playground is off; WEBCALL_PLAYGROUND=true (http.playground) switches it on")
+        return
+    window = join_window or timedelta(seconds=services().config.call.join_window_s)
+    note(f"the link is good for {window.total_seconds():g} s, and whoever has it can join")
+
+
+def playground_link(http: HttpConfig, placed: PlacedCall) -> str | None:
+    """Return the address that opens the playground on this call; None where there is no playground.
+
+    It holds the token behind the `#`, which browsers do not send to a server.
+    """
+    if not http.playground:
+        return None
+    call = {"room_name": placed.room_name, "token": placed.token, "server_url": placed.server_url}
+    text = json.dumps(call, separators=(",", ":")).encode()
+    return f"{http.page_url}/playground#call={base64.urlsafe_b64encode(text).decode().rstrip('=')}"
 
 
 def place_call(request: CallRequest, owner: str, join_window: timedelta | None) -> PlacedCall:

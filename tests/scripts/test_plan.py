@@ -1,0 +1,75 @@
+"""What `make run` chooses by itself, and what it says of that."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from scripts import plan
+from scripts.guide import describe
+from scripts.plan import OPENAI_MODELS, make_plan, worker_choices
+
+
+def test_nothing_that_is_given_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ports in use others are chosen, each its own; what is given stays, an empty value is none."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        held = holder.getsockname()[1]
+        for name in plan.WORKER_PORTS:
+            monkeypatch.setitem(plan.WORKER_PORTS, name, held)
+        chosen = worker_choices({"WEBCALL_PLAYGROUND": ""})
+    ports = {int(chosen[name]) for name in plan.WORKER_PORTS}
+    assert len(ports) == 2
+    assert held not in ports
+    assert chosen["WEBCALL_PLAYGROUND"] == "true"
+    assert not set(OPENAI_MODELS) & set(chosen)
+    given = dict.fromkeys(plan.WORKER_PORTS, "9000")
+    given |= {"WEBCALL_PLAYGROUND": "false", "WEBCALL_WORKER_DRAIN_S": "60"}
+    assert worker_choices(given) == {}
+
+
+@pytest.mark.parametrize("own", OPENAI_MODELS)
+def test_a_key_of_openai_makes_a_real_assistant(own: str) -> None:
+    """With OPENAI_API_KEY the worker's defaults are OpenAI's, unless one of them is the operator's own."""
+    key = {"OPENAI_API_KEY": "sk-CANARY"}
+    assert OPENAI_MODELS.items() <= worker_choices(key).items()
+    assert not set(OPENAI_MODELS) & set(worker_choices(key | {own: "demo"}))
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "the assistant is an offline demo; with OPENAI_API_KEY set it is a real one"),
+        (
+            {"OPENAI_API_KEY": "sk-CANARY"},
+            "the assistant speaks by OpenAI, since OPENAI_API_KEY is set; WEBCALL_LLM=demo keeps it offline",
+        ),
+        (
+            {"OPENAI_API_KEY": "sk-CANARY", "WEBCALL_LLM": "google/gemini-2.5-flash"},
+            "assistants that name no model use google/gemini-2.5-flash, demo",
+        ),
+    ],
+)
+def test_the_guide_says_what_the_assistant_speaks_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], told: str
+) -> None:
+    """The printed guide names the models and the playground, and never a provider's key."""
+    monkeypatch.chdir(plan.ROOT)
+    made = make_plan({**environment, "WEBCALL_INSTANCE": str(tmp_path), "WEBCALL_PORT": "8123"})
+    shown = describe(made)
+    assert told in shown
+    assert "open http://127.0.0.1:8123/playground" in shown
+    assert f"and paste this API key there:  {made.api_key}" in shown
+    assert "CANARY" not in shown
+    for name, model in OPENAI_MODELS.items():
+        assert (made.environment.get(name) == model) is (told.startswith("the assistant speaks by OpenAI"))
+
+
+def test_a_playground_that_is_off_is_not_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With WEBCALL_PLAYGROUND=false the guide names no page."""
+    monkeypatch.chdir(plan.ROOT)
+    made = make_plan({"WEBCALL_INSTANCE": str(tmp_path), "WEBCALL_PLAYGROUND": "false"})
+    assert "/playground" not in describe(made)
