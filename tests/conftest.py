@@ -1,3 +1,10 @@
 """Fixtures of real servers, for every test."""
 
-pytest_plugins = ["tests.support.livekit", "tests.support.mongo", "tests.support.deployment"]
+pytest_plugins = [
+    "tests.support.livekit",
+    "tests.support.mongo",
+    "tests.support.redis",
+    "tests.support.chromium",
+    "tests.support.deployment",
+    "tests.support.worker",
+]

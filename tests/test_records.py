@@ -41,6 +41,9 @@ def test_new_key_is_256_random_bits() -> None:
     keys = {new_api_key() for _ in range(100)}
     assert len(keys) == 100
     assert all(key.startswith("lvk_") and len(key) == 47 and key.isascii() for key in keys)
+    page = new_api_key(publishable=True)
+    assert page.startswith("lvp_")
+    assert len(page) == 47
 
 
 def test_hash_of_a_key() -> None:
@@ -81,7 +84,8 @@ def test_record_of_a_key_becomes_its_caller() -> None:
         allowed_metadata=frozenset(),
         publishable=True,
     )
-    assert caller_from_record(KEY_RECORD | {"native": True}).publishable
+    app = caller_from_record(KEY_RECORD | {"native": True})
+    assert (app.publishable, app.native) == (True, True)
 
 
 def test_null_is_as_good_as_missing_where_nothing_is_required() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.deployment import MakeApp
 from tests.support.programs import free_port
+from tests.support.redis import RedisServer
 from webcall import Backend, BackendError, hookimpl
 from webcall.core.diagnosis import diagnose
 from webcall.core.holdings import Finding
@@ -78,8 +79,8 @@ def findings(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
         found = list(diagnose(app.extensions["webcall"], *arguments))
         assert "canary" not in repr(found)
         # LiveKit is not there, and is still looked at behind everything else.
-        assert (found[0].part, found[-1].part) == ("settings", "livekit")
-        return found[1:-1]
+        assert [found[0].part, *(one.part for one in found[-2:])] == ["settings", "limits", "livekit"]
+        return found[1:-2]
 
     return run
 
@@ -153,3 +154,39 @@ def test_a_large_store_is_looked_at_in_part(findings: Diagnose) -> None:
         (one.part, one.status, one.message) for one in found
     ]
     assert not [one for one in found if "nobody" in one.message]
+
+
+def limits_of(make_app: MakeApp, **sections: Any) -> tuple[str, str, str]:
+    environment = {
+        "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
+        "LIVEKIT_API_KEY": "APItest",
+        "LIVEKIT_API_SECRET": "s" * 40,
+    }
+    found = diagnose(make_app(environment, **sections).extensions["webcall"])
+    [one] = [one for one in found if one.part == "limits"]
+    return one.status, one.message, one.mend or ""
+
+
+def test_where_limits_are_counted(make_app: MakeApp, redis_server: RedisServer) -> None:
+    """Memory is fine for one process, a warning for several; a Redis is told of without its password."""
+    assert limits_of(make_app)[0] == "ok"
+    status, message, mend = limits_of(make_app, http={"workers": 3})
+    assert (status, message) == ("warning", "each of the 3 worker processes counts for itself")
+    assert "redis://" in mend
+    several = {"http": {"workers": 3}}
+    there = limits_of(make_app, limits={"storage_uri": redis_server.uri}, **several)
+    assert there == ("ok", f"127.0.0.1:{redis_server.port} answers", "")
+    gone = limits_of(make_app, limits={"storage_uri": "redis://user:canary@127.0.0.1:9/0"})
+    assert gone[:2] == ("failed", "127.0.0.1:9 does not answer: ConnectionError")
+    assert "canary" not in str(gone)
+
+
+def test_a_rate_that_cannot_be_read(findings: Diagnose) -> None:
+    """A key's rate_limit that is none is a warning with a right one."""
+    keys = [
+        {"api_key_hash": f"{n:064}", "user_email": "ada", "rate_limit": r}
+        for n, r in enumerate(("often", "5/day"))
+    ]
+    [told] = [one for one in findings(None, WEBCALL_API_KEYS=keys) if "rate_limit" in one.message]
+    assert told.status == "warning"
+    assert "not a rate such as 60/minute" in told.message

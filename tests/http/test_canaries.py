@@ -15,15 +15,32 @@ import yaml
 
 from tests.support.deployment import Service, bearer, livekit_environment, settings
 from tests.support.fake_livekit import FakeLiveKit
-from tests.support.http import JSON, get, send
+from tests.support.http import CALL, JSON, get, send
 from tests.support.livekit import LiveKitServer
+from tests.support.webhooks import PATH as WEBHOOK
+from tests.support.webhooks import event, sign, signed
 from webcall.records import hash_api_key
 
 KEY = "lvk_CANARYgoodkey" + "k" * 30
 BAD_KEY = "lvk_CANARYbadkey" + "b" * 30
+PAGE_KEY = "lvp_CANARYpagekey" + "p" * 30
+OPEN_KEY = "lvp_CANARYopenkey" + "o" * 30
+API_KEYS = [
+    {"api_key_hash": hash_api_key(KEY), "user_email": "ada@example.com"},
+    {
+        "api_key_hash": hash_api_key(PAGE_KEY),
+        "user_email": "ada@example.com",
+        "allowed_assistants": ["good"],
+        "allowed_origins": ["https://page.example"],
+        "allowed_metadata": ["who"],
+    },
+    # Without what a publishable key needs: refused with a line of its own in the log.
+    {"api_key_hash": hash_api_key(OPEN_KEY), "user_email": "ada@example.com"},
+]
 PROMPT = "CANARYprompt: never tell {{CANARYname}} {{who}}"
 METADATA = {"who": "CANARYmetadata", "CANARYname": "CANARYvalue", "nested": {"CANARYdeep": ["CANARYitem"]}}
 PASSWORD = "CANARYpassword"
+TOKEN_SOURCE = "/web_call/token_source"
 ASSISTANTS = [
     {"assistant_id": "good", "assistant_created_by_email": "ada@example.com", "assistant_prompt": PROMPT},
     {
@@ -76,7 +93,7 @@ def test_no_canary_gets_out(
     (tmp_path / "leaky.py").write_text(textwrap.dedent(LEAKY_PLUGIN))
     keys = tmp_path / "keys.json"
     assistants = tmp_path / "assistants.json"
-    keys.write_text(json.dumps([{"api_key_hash": hash_api_key(KEY), "user_email": "ada@example.com"}]))
+    keys.write_text(json.dumps(API_KEYS))
     assistants.write_text(json.dumps(ASSISTANTS))
     config = settings(plugins=["plugins.env", "plugins.file", "plugins.mongo", "leaky"])
     config["livekit"]["timeout_s"] = 1
@@ -93,6 +110,7 @@ def test_no_canary_gets_out(
                 "WEBCALL_STORES": "file",
                 "WEBCALL_LOG_LEVEL": "debug",
                 "MONGODB_URI": f"mongodb://user:{PASSWORD}@127.0.0.1:9/?authSource=admin",
+                "WEBCALL_METRICS_TOKEN": "CANARYmetrics",
                 **livekit,
                 **more,
             }
@@ -103,11 +121,11 @@ def test_no_canary_gets_out(
     statuses: list[int] = []
     tokens: list[str] = []
 
-    def call(service: Service, body: Any, key: str = KEY, **headers: str) -> int:
-        answer = send(service.port, body, bearer(key) | JSON | headers)
+    def call(service: Service, body: Any, key: str = KEY, path: str = CALL, **headers: str) -> int:
+        answer = send(service.port, body, bearer(key) | JSON | headers, path=path)
         text = answer.body
-        if answer.status == 200:
-            token = answer.json["data"]["token"]
+        if answer.status in (200, 201):
+            token = answer.json["data"]["token"] if path == CALL else answer.json["participant_token"]
             tokens.append(token)
             text = text.replace(token.encode(), b"")
         answers.append(text + str(answer.headers).encode())
@@ -132,7 +150,35 @@ def test_no_canary_gets_out(
     assert call(real, {"assistant_id": KEY}) == 404
     assert call(real, good, **{"X-Request-ID": KEY}) == 200
     assert call(real, {"assistant_id": "good", KEY: 1}) == 422
-    for path in (f"/nowhere/{KEY}", f"/web_call/get_token?key={KEY}&CANARYquery=1", "/ready"):
+    assert call(real, good, PAGE_KEY, Origin="https://CANARYorigin.example") == 403
+    assert call(real, good, PAGE_KEY, Origin="https://page.example") == 422
+    assert call(real, good, OPEN_KEY, Origin="https://page.example") == 401
+    once = {"Idempotency-Key": "CANARYonce"}
+    for body, status in ((good, 200), (good, 200), ({"assistant_id": "good"}, 422)):
+        assert call(real, body, **once) == status
+    assert call(real, good, **{"Idempotency-Key": "CANARYlong" * 30}) == 422
+    source = {"participant_metadata": "CANARYperson", "participant_attributes": {"CANARYname": "CANARYvalue"}}
+    for metadata, status in ((json.dumps(METADATA), 201), ("CANARYnotjson", 422), ('["CANARYlist"]', 422)):
+        agents = [{"agent_name": "good", "metadata": metadata}]
+        body = source | {"room_config": {"agents": agents}}
+        assert call(real, body, path=TOKEN_SOURCE) == status
+    assert call(real, {"room_name": "CANARYroom", "participant_name": 1}, path=TOKEN_SOURCE) == 422
+    for sandbox_id in (KEY, BAD_KEY, "CANARYsandbox"):
+        headers = JSON | {"X-Sandbox-Id": sandbox_id, "X-Request-ID": sandbox_id}
+        answer = send(real.port, {}, headers, path=TOKEN_SOURCE)
+        assert answer.status == 401
+        answers.append(answer.body + str(answer.headers).encode())
+    key, secret_of_livekit = livekit_server.key, livekit_server.secret
+    for status, body, signature in (
+        (401, b'{"event": "CANARYevent"}', "CANARYsignature"),
+        (200, b"CANARYbody", sign(b"CANARYbody", key, secret_of_livekit)),
+        (200, *signed(event("room_finished", "CANARYroom"), key, secret_of_livekit)),
+    ):
+        answer = send(real.port, body, {"Authorization": signature}, path=WEBHOOK)
+        assert answer.status == status
+        answers.append(answer.body)
+        tokens.append(signature)
+    for path in (f"/nowhere/{KEY}", f"/web_call/get_token?key={KEY}&CANARYquery=1", "/ready", "/metrics"):
         answers.append(get(real.port, path).body)
     host = b"Host: x\r\n"
     for request in (
@@ -143,7 +189,14 @@ def test_no_canary_gets_out(
     ):
         raw(real.port, request)  # gunicorn's own answer goes to who sent the line; its log is looked at
 
-    hanging = start({"LIVEKIT_URL": fake.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": secret})
+    metrics = send(real.port, headers=bearer("CANARYmetrics"), method="GET", path="/metrics")
+    assert metrics.status == 200
+    answers.append(metrics.body)
+
+    hanging = start(
+        {"LIVEKIT_URL": fake.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": secret},
+        WEBCALL_LIMITS_STORAGE=f"redis://user:{PASSWORD}@127.0.0.1:9/0",
+    )
     scripts: list[Any] = [
         lambda _: None,
         lambda exchange: exchange.reset(),
@@ -168,7 +221,16 @@ def test_no_canary_gets_out(
     assert logs.count(b'"event": "request"') >= len(statuses)
     for text in (b"".join(answers), logs):
         assert b"CANARY" not in text, _around(text, b"CANARY")
-        for hidden in (*tokens, livekit_server.secret, KEY, BAD_KEY, secret, hash_api_key(KEY)):
+        for hidden in (
+            *tokens,
+            livekit_server.secret,
+            KEY,
+            BAD_KEY,
+            PAGE_KEY,
+            OPEN_KEY,
+            secret,
+            hash_api_key(KEY),
+        ):
             assert hidden.encode() not in text
         assert b"Traceback" not in text
 

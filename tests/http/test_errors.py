@@ -36,6 +36,8 @@ def raising(app: Flask) -> Any:
         (errors.TextOnlyUnsupported(), 400),
         (errors.InvalidMetadata("Too long."), 422),
         (errors.Busy(3), 503),
+        (errors.TooMany(3, "Too many."), 429),
+        (errors.LimitsUnavailable("limits: down"), 503),
         (errors.BackendError("mongo: down"), 500),
         (errors.RecordError("record"), 500),
         (errors.TemplateError("unclosed"), 500),
@@ -58,8 +60,8 @@ def test_each_error_has_its_answer(raising: Any, app: Flask, error: BaseExceptio
         assert answer.json["data"] == {"request_id": answer.headers["X-Request-ID"]}
         assert answer.headers["X-Request-ID"] in answer.json["message"]
         assert str(error) not in answer.text
-    if status == 503:
-        assert answer.headers["Retry-After"] == "3"
+    if status in (429, 503):
+        assert answer.headers["Retry-After"] == ("1" if "limits" in str(error) else "3")
 
 
 def test_errors_of_the_framework(client: FlaskClient) -> None:
@@ -105,25 +107,4 @@ def test_authentication_comes_before_the_body(client: FlaskClient) -> None:
     """A stranger's body is not looked at, however wrong or large it is."""
     for body in (b"{", b"x" * 100_000):
         answer = client.post(PATH, data=body, headers=bearer("lvk_nobody"), content_type="application/json")
-        assert answer.status_code == 401
-
-
-def test_a_restriction_that_cannot_be_held_refuses_the_key(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key with origins, metadata names or publishable is refused, not served without its limits."""
-    from webcall.interfaces import Caller
-
-    services = app.extensions["webcall"]
-    restricted: list[dict[str, Any]] = [
-        {"allowed_origins": ("https://example.com",)},
-        {"allowed_origins": ()},
-        {"allowed_metadata": frozenset()},
-        {"publishable": True},
-    ]
-    [(_, validator)] = services.validators()
-    for limit in restricted:
-        caller = Caller(email="ada@example.com", **limit)
-        monkeypatch.setattr(validator, "validate", lambda _, caller=caller: caller)
-        answer = app.test_client().post(PATH, json={"assistant_id": "helper"}, headers=bearer())
         assert answer.status_code == 401

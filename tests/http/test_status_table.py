@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 
 from tests.support.deployment import (
+    APP_KEY,
     BACKENDS,
+    BOUND_KEY,
     EXPIRED_KEY,
+    IDLE_KEY,
     KEY,
     LISTED_KEY,
+    PAGE,
+    PAGE_KEY,
     PLAIN_KEY,
     REVOKED_KEY,
     Service,
@@ -67,6 +72,15 @@ def test_every_row(service: Service) -> None:
         (400, {"assistant_id": "speaker", "text_only": True}, good),
         *((401, helper, headers | JSON) for headers in unauthorized),
         (401, b"{" * 70_000, JSON),
+        (200, helper | {"metadata": {"customer": {}}}, bearer(PAGE_KEY) | JSON | {"Origin": PAGE}),
+        (200, helper, bearer(APP_KEY) | JSON),
+        (200, helper, bearer(BOUND_KEY) | JSON),
+        (403, helper, bearer(PAGE_KEY) | JSON),
+        (403, b"{", bearer(PAGE_KEY) | JSON | {"Origin": f"{PAGE}:8443"}),
+        (403, helper, bearer(APP_KEY) | JSON | {"Origin": PAGE}),
+        (403, helper, bearer(BOUND_KEY) | JSON | {"Origin": "null"}),
+        (404, {"assistant_id": "other"}, bearer(PAGE_KEY) | JSON | {"Origin": PAGE}),
+        (422, helper | {"metadata": {"plan": 1}}, bearer(PAGE_KEY) | JSON | {"Origin": PAGE}),
         (404, {"assistant_id": "nobody"}, good),
         (404, {"assistant_id": "resting"}, good),
         (404, {"assistant_id": "foreign"}, good),
@@ -80,7 +94,13 @@ def test_every_row(service: Service) -> None:
         (422, {}, good),
         (422, helper | {"metdata": {}}, good),
         (422, helper | {"metadata": {"long": "x" * 17_000}}, good),
-        (422, helper, good | {"Idempotency-Key": "0"}),
+        (200, helper, good | {"Idempotency-Key": "of the status table"}),
+        (200, helper, good | {"Idempotency-Key": "of the status table"}),
+        (422, helper | {"text_only": True}, good | {"Idempotency-Key": "of the status table"}),
+        (422, helper, good | {"Idempotency-Key": ""}),
+        (422, helper, good | {"Idempotency-Key": "0" * 256}),
+        (404, {"assistant_id": "nobody"}, bearer(IDLE_KEY) | JSON),
+        (429, helper, bearer(IDLE_KEY) | JSON),
         (500, {"assistant_id": "broken"}, good),
     ]
     for status, body, headers in table:
@@ -98,6 +118,7 @@ def test_every_row(service: Service) -> None:
         assert answer.headers["X-Request-ID"]
         assert answer.headers["WWW-Authenticate"] == ("Bearer" if status == 401 else None)
         assert bool(answer.json["data"].get("errors")) is (status == 422)
+        assert ("Retry-After" in answer.headers) is (status == 429)
 
 
 def test_the_four_kinds_of_404(service: Service) -> None:

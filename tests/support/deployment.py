@@ -31,6 +31,11 @@ LISTED_KEY = "lvk_listed_" + "l" * 36
 REVOKED_KEY = "lvk_revoked_" + "r" * 35
 EXPIRED_KEY = "lvk_expired_" + "e" * 35
 PLAIN_KEY = "an old key of an existing deployment"
+PAGE_KEY = "lvp_page_" + "p" * 38
+APP_KEY = "lvp_app_" + "a" * 39
+BOUND_KEY = "lvk_bound_" + "b" * 37
+IDLE_KEY = "lvk_idle_" + "i" * 38
+PAGE, SUBDOMAINS = "https://shop.example.com", "https://*.shop.example"
 
 API_KEYS: list[dict[str, Any]] = [
     {"api_key_hash": hash_api_key(KEY), "api_key_prefix": KEY[:12], "user_email": OWNER, "user_name": "Ada"},
@@ -38,6 +43,23 @@ API_KEYS: list[dict[str, Any]] = [
     {"api_key_hash": hash_api_key(REVOKED_KEY), "user_email": OWNER, "is_active": False},
     {"api_key_hash": hash_api_key(EXPIRED_KEY), "user_email": OWNER, "expires_at": "2020-01-01T00:00:00Z"},
     {"api_key": PLAIN_KEY, "user_email": OWNER},
+    {
+        "api_key_hash": hash_api_key(PAGE_KEY),
+        "api_key_prefix": PAGE_KEY[:12],
+        "user_email": OWNER,
+        "allowed_assistants": ["helper"],
+        "allowed_origins": [PAGE, SUBDOMAINS],
+        "allowed_metadata": ["customer"],
+    },
+    {
+        "api_key_hash": hash_api_key(APP_KEY),
+        "api_key_prefix": APP_KEY[:12],
+        "user_email": OWNER,
+        "allowed_assistants": ["helper"],
+        "native": True,
+    },
+    {"api_key_hash": hash_api_key(BOUND_KEY), "user_email": OWNER, "allowed_origins": [PAGE]},
+    {"api_key_hash": hash_api_key(IDLE_KEY), "user_email": OWNER, "max_concurrent_calls": 0},
 ]
 
 ASSISTANTS: list[dict[str, Any]] = [
@@ -132,7 +154,9 @@ def app(
     make_app: MakeApp, livekit_server: LiveKitServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Flask:
     """The sample deployment in files, on the real LiveKit server."""
-    return make_app(livekit_environment(livekit_server) | store_records("file", tmp_path, request))
+    # Some tests ask more often than a key may by default.
+    often = {"WEBCALL_LIMIT_PER_KEY": "off"}
+    return make_app(livekit_environment(livekit_server) | often | store_records("file", tmp_path, request))
 
 
 @pytest.fixture

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from webcall.config.schema import Config
+from webcall.config.settings import Config
 from webcall.core.dispatch import dispatch_metadata, filled_definition
+from webcall.core.idempotency import Candidate, derived_candidates
+from webcall.core.leases import Lease, Leases
 from webcall.core.lookup import Assistants
-from webcall.core.rooms import Rooms, room_name
-from webcall.core.tokens import mint, new_identity
-from webcall.errors import InvalidMetadata, LiveKitError, RecordError, TextOnlyUnsupported
+from webcall.core.permissions import check_metadata_names
+from webcall.core.rooms import LEEWAY_S, NameTaken, Rooms, random_candidate
+from webcall.core.tokens import Participant, Token, mint
+from webcall.errors import (
+    InvalidMetadata,
+    LiveKitError,
+    RecordError,
+    TextOnlyUnsupported,
+    TooManyCalls,
+)
 from webcall.interfaces import Assistant, Caller
 
 # A clash of names is one in four thousand million for each living room of the same assistant.
 _DRAWS = 8
+
+_ALL_WAIT = (
+    "Several calls of this Idempotency-Key wait for somebody to join them. "
+    "Try again when one has closed, or send a new Idempotency-Key."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +42,11 @@ class CallRequest:
     assistant_id: str
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     text_only: bool = False
+    # What a repeat is compared with: the request's body as a JSON value.
+    body: Any = field(default=None, repr=False)
+    participant: Participant = field(default_factory=Participant)
+    # The longest that the token may live, where the configured lifetime is too long for the caller's kind.
+    longest_join_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,45 +57,115 @@ class PlacedCall:
     token: str = field(repr=False)
     server_url: str
     expires_at: datetime
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is known of a request beside its body: the client's address, and its Idempotency-Key."""
+
+    address: str = ""
+    idempotency_key: str | None = None
 
 
 class Calls:
     """Places calls."""
 
-    def __init__(self, config: Config, assistants: Assistants, rooms: Rooms) -> None:
+    def __init__(
+        self, config: Config, assistants: Assistants, rooms: Rooms, leases: Leases | None = None
+    ) -> None:
+        """Take the parts; without leases no call is counted."""
         self._config = config
         self._assistants = assistants
         self._rooms = rooms
+        self._leases = leases
 
-    def place(self, caller: Caller, request: CallRequest) -> PlacedCall:
+    def place(self, caller: Caller, request: CallRequest, visit: Visit = Visit()) -> PlacedCall:
         """Find the assistant, fill its placeholders, mint the token, create the room.
 
-        The token comes before the room, so that a failure leaves nothing behind. Raises
-        `AssistantNotFound`, `TextOnlyUnsupported`, `InvalidMetadata` for what the caller can mend,
-        and `BackendError`, `TemplateError`, `LiveKitError` for what the operator has to.
+        The token comes before the room, so that a failure leaves nothing behind. With an
+        Idempotency-Key, a room that lives for an earlier request of the same is given again. Raises
+        `AssistantNotFound`, `TextOnlyUnsupported`, `InvalidMetadata`, `IdempotencyConflict` and
+        `TooManyCalls` for what the caller can mend, and `BackendError`, `TemplateError`, `LiveKitError` for
+        what the operator has to.
         """
+        check_metadata_names(caller, request.metadata)
         assistant = self._assistants.find(request.assistant_id, caller)
         if request.text_only and assistant.mode == "realtime":
             raise TextOnlyUnsupported
         definition = filled_definition(assistant, request.metadata, text_only=request.text_only)
-        livekit, call = self._config.livekit, self._config.call
-        identity = new_identity()
-        for _ in range(_DRAWS):
-            name = room_name(request.assistant_id)
-            dispatch = self._dispatch(name, assistant, definition, request)
-            token = mint(
-                api_key=livekit.api_key,
-                api_secret=livekit.api_secret,
-                room=name,
-                identity=identity,
-                text_only=request.text_only,
-                ttl=timedelta(seconds=call.join_window_s),
-                now=datetime.now(UTC),
-            )
-            agent_name = assistant.agent_name or livekit.agent_name
-            if self._rooms.create(name, agent_name=agent_name, dispatch_metadata=dispatch):
-                return PlacedCall(name, token.jwt, livekit.server_url, token.expires_at)
+        for candidate in self._candidates(caller, request, visit):
+            with contextlib.suppress(NameTaken):
+                with self._lease(candidate, caller, request, visit) as lease:
+                    placed = self._take(candidate, assistant, definition, request)
+                    lease.keep()
+                return placed
+        if visit.idempotency_key is not None:
+            raise TooManyCalls(LEEWAY_S, _ALL_WAIT)
         raise LiveKitError("answer", f"{_DRAWS} names in a row belonged to living rooms")
+
+    def _candidates(self, caller: Caller, request: CallRequest, visit: Visit) -> Iterable[Candidate]:
+        if visit.idempotency_key is None:
+            return (random_candidate(request.assistant_id) for _ in range(_DRAWS))
+        return self._rooms.in_order(
+            derived_candidates(
+                api_secret=self._config.livekit.api_secret,
+                key_hash=caller.key_hash,
+                assistant_id=request.assistant_id,
+                header=visit.idempotency_key,
+                body=request.body,
+            )
+        )
+
+    def _lease(
+        self, candidate: Candidate, caller: Caller, request: CallRequest, visit: Visit
+    ) -> AbstractContextManager[Lease]:
+        """Hold a place of the key and of the address; without a room it is given back."""
+        if self._leases is None:
+            return nullcontext(Lease())
+        waits_s = self._join_window(request).total_seconds() + LEEWAY_S
+        return self._leases.held(candidate.room_name, caller, visit.address, waits_s=waits_s)
+
+    def _take(
+        self,
+        candidate: Candidate,
+        assistant: Assistant,
+        definition: Mapping[str, Any],
+        request: CallRequest,
+    ) -> PlacedCall:
+        """Make the candidate's room, or join the one that is there for this request; else `NameTaken`."""
+        name, join_window = candidate.room_name, self._join_window(request)
+        dispatch = self._dispatch(name, assistant, definition, request)
+        token = self._token(candidate, request, join_window)
+        earlier = self._rooms.create(
+            candidate,
+            expires_at=token.expires_at,
+            join_window=join_window,
+            agent_name=assistant.agent_name or self._config.livekit.agent_name,
+            dispatch_metadata=dispatch,
+        )
+        if earlier is not None and not earlier.entered:
+            # The room closes with nobody in it soon after the first token's end: no later one may do.
+            token = self._token(candidate, request, earlier.expires_at)
+        server_url = self._config.livekit.server_url
+        return PlacedCall(name, token.jwt, server_url, token.expires_at, repeated=earlier is not None)
+
+    def _join_window(self, request: CallRequest) -> timedelta:
+        configured = self._config.call.join_window_s
+        return timedelta(seconds=min(configured, request.longest_join_s or configured))
+
+    def _token(self, candidate: Candidate, request: CallRequest, until: datetime | timedelta) -> Token:
+        now = datetime.now(UTC)
+        return mint(
+            api_key=self._config.livekit.api_key,
+            api_secret=self._config.livekit.api_secret,
+            room=candidate.room_name,
+            identity=candidate.identity,
+            text_only=request.text_only,
+            ttl=until if isinstance(until, timedelta) else until - now,
+            now=now,
+            participant=request.participant,
+        )
 
     def _dispatch(
         self, room: str, assistant: Assistant, definition: Mapping[str, Any], request: CallRequest

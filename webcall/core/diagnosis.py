@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from webcall.config.settings import Config
 from webcall.core.holdings import STORES, VALIDATORS, Finding, Side, look_at_records
 from webcall.core.services import Services
+from webcall.core.storage import LimitsStorage, in_memory
 from webcall.errors import BackendError, LiveKitError, WebCallError
 from webcall.interfaces import Pings, Prepares
 from webcall.startup import Chosen
@@ -57,6 +59,7 @@ def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Fi
         all_assistants=kinds.count(STORES) == len(services.setup.stores),
     )
     yield from _guarded("API keys and assistants", records)
+    yield from _limits(services.config)
     yield from _livekit(services)
 
 
@@ -97,6 +100,30 @@ def _backend(side: Side) -> Iterator[Finding]:
         yield Finding(side.part, "warning", f"not prepared{where}: {'; '.join(missing)}", mend)
     if not reason and not missing:
         yield Finding(side.part, "ok", "answers" if isinstance(side.backend, Pings) else "is there")
+
+
+def _limits(config: Config) -> Iterator[Finding]:
+    limits, workers = config.limits, config.http.workers
+    if in_memory(limits.storage_uri):
+        if workers > 1:
+            yield Finding(
+                "limits",
+                "warning",
+                f"each of the {workers} worker processes counts for itself",
+                "set limits.storage_uri (WEBCALL_LIMITS_STORAGE) to a Redis, such as redis://127.0.0.1:6379/0",
+            )
+        else:
+            yield Finding("limits", "ok", "counted in the memory of the one worker process")
+        return
+    storage = LimitsStorage(limits.storage_uri, required=True)
+    try:
+        storage.ping()
+    except Exception as error:
+        told = f"{storage.place} does not answer: {type(error).__name__}"
+        mend = "is Redis running, and is limits.storage_uri (WEBCALL_LIMITS_STORAGE) its address?"
+        yield Finding("limits", "failed", told, mend)
+        return
+    yield Finding("limits", "ok", f"{storage.place} answers")
 
 
 def _livekit(services: Services) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prometheus_client import Gauge
+
 from webcall.errors import Busy
 
 MAX_WAIT_S = 1.0
@@ -19,7 +21,9 @@ class Gate:
     one, at most `MAX_WAIT_S`, unless it stands in the last free thread; then it is `Busy`.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, gauge: Gauge | None = None) -> None:
+        """Take the number of request threads, and where to tell how many calls are in flight."""
+        self._gauge = gauge
         self._free = threading.Condition()
         self._threads = threads
         self._in_flight = 0
@@ -40,9 +44,13 @@ class Gate:
     def enter(self) -> Iterator[None]:
         """Hold one place while the block runs. Raises `Busy`."""
         self._take()
+        if self._gauge is not None:
+            self._gauge.inc()
         try:
             yield
         finally:
+            if self._gauge is not None:
+                self._gauge.dec()
             with self._free:
                 self._in_flight -= 1
                 self._free.notify()

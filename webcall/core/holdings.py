@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 from webcall.core.definitions import check_definition, list_definitions
 from webcall.core.keys import KeyEntry, list_keys
+from webcall.core.permissions import PUBLISHABLE_NEEDS
 from webcall.interfaces import ListsAssistants, ListsKeys, ManagesKeys, Record
+from webcall.origins import origin_pattern
+from webcall.rates import OFF, parse_rate
 
 Status = Literal["ok", "warning", "failed"]
 
 VALIDATORS, STORES = "auth.validators", "assistants.stores"
 
-LIMITS = ("rate_limit", "max_concurrent_calls")
 
 # Enough to find a mistake in; a store may hold a million.
 _LOOKED_AT = 1000
@@ -121,16 +123,41 @@ def _keys(validators: list[Side], keys: list[KeyEntry]) -> Iterator[Finding]:
     if plain:
         mend = "run `flask webcall keys hash-plain`"
         yield Finding("API keys", "warning", f"{plain} stored in plain text", mend)
-    for state, status, mend in (
-        ("unusable", "failed", "mend the records: user_email and api_key_hash are needed, in their types"),
-        ("unsupported", "warning", "it is refused: this version knows no origins and no publishable keys"),
-    ):
-        lines = [f"{entry.id} in {entry.backend}: {state} record" for entry in keys if entry.state == state]
-        yield from _some("API keys", status, lines, mend)  # type: ignore[arg-type]  # a Status by the table
+    unusable = [
+        f"{entry.id} in {entry.backend}: unusable record" for entry in keys if entry.state == "unusable"
+    ]
+    mend = f"mend the records: user_email and api_key_hash are needed, in their types; {PUBLISHABLE_NEEDS}"
+    yield from _some("API keys", "failed", unusable, mend)
+    lines = [
+        f"{entry.id} in {entry.backend}: {fault}"
+        for entry in keys
+        if entry.state == "active" and (fault := _fault_in_origins(entry.record))
+    ]
+    yield from _some("API keys", "warning", lines, "such an origin matches no page: mend allowed_origins")
 
-    unlimited = [entry.id for entry in keys if any(entry.record.get(limit) is not None for limit in LIMITS)]
-    lines = [f"{key_id}: has a limit, which this version does not enforce" for key_id in unlimited]
-    yield from _some("API keys", "warning", lines, "limit requests in front of the service meanwhile")
+    lines = [
+        f"{entry.id} in {entry.backend}: its rate_limit is {fault}"
+        for entry in keys
+        if entry.state == "active" and (fault := _fault_in_rate(entry.record))
+    ]
+    yield from _some("API keys", "warning", lines, "mend rate_limit: until then limits.per_key holds for it")
+
+
+def _fault_in_origins(record: Record) -> str:
+    for position, text in enumerate(record.get("allowed_origins") or (), start=1):
+        try:
+            origin_pattern(text)
+        except ValueError as error:
+            return f"number {position} of its allowed_origins {error}"
+    return ""
+
+
+def _fault_in_rate(record: Record) -> str:
+    try:
+        parse_rate(record.get("rate_limit") or OFF)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _together(keys: list[KeyEntry], definitions: list[Record]) -> Iterator[Finding]:

@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import structlog
 
 from webcall.core.calls import Calls
+from webcall.core.counters import Counters
 from webcall.core.gate import Gate
+from webcall.core.leases import Leases, LeaseStore
+from webcall.core.leases_in_memory import MemoryLeases
+from webcall.core.listing import Listing
 from webcall.core.livekit import LiveKit
 from webcall.core.lookup import Assistants, KeyRing
+from webcall.core.observers import CREATED, REFUSED, Observer, Observers
 from webcall.core.readiness import Readiness
+from webcall.core.room_events import RoomEvents
 from webcall.core.rooms import Rooms
+from webcall.core.storage import LimitsStorage, StorageHealth, in_memory
 from webcall.errors import BackendError
 from webcall.interfaces import AssistantStore, Closes, KeyValidator
 from webcall.logs import describe
 from webcall.plugin_manager import Plugins
 from webcall.startup import Chosen, Setup
 
+T = TypeVar("T")
+
 log = structlog.stdlib.get_logger("webcall.services")
+
+
+class _once(cached_property[T]):  # used like a decorator of functools
+    """A `cached_property` that is made once even where threads ask for it at the same time."""
+
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> T:  # type: ignore[override]
+        if instance is None:
+            return cast(T, self)
+        with instance.making:
+            # Another thread may have made it while this one waited.
+            if self.attrname in instance.__dict__:
+                return cast(T, instance.__dict__[self.attrname])
+            return cast(T, super().__get__(instance, owner))
 
 
 class Services:
@@ -29,9 +51,10 @@ class Services:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.config = setup.config
-        self.gate = Gate(setup.config.http.threads)
+        self.counters = Counters()
+        self.gate = Gate(setup.config.http.threads, self.counters.in_flight)
         self.livekit = LiveKit(setup.config.livekit)
-        self._making = threading.RLock()
+        self.making = threading.RLock()
         self._made: dict[tuple[str, str], Any] = {}
 
     @property
@@ -49,7 +72,7 @@ class Services:
 
     def _make(self, kind: str, chosen: Chosen) -> Any:
         slot = (kind, chosen.backend.name)
-        with self._making:
+        with self.making:
             if slot not in self._made:
                 try:
                     self._made[slot] = chosen.backend.factory(dict(chosen.settings))
@@ -59,25 +82,64 @@ class Services:
                     raise BackendError(f"{chosen.backend.name}: {type(error).__name__}") from error
             return self._made[slot]
 
-    @cached_property
+    @_once
     def key_ring(self) -> KeyRing:
         """Finds whose API key it is."""
         return KeyRing(self.validators())
 
-    @cached_property
+    @_once
     def assistants(self) -> Assistants:
         """Finds the assistant that a caller may use."""
         return Assistants(self.stores())
 
-    @cached_property
+    @_once
+    def listing(self) -> Listing:
+        """Lists the assistants that a caller may call."""
+        return Listing(self.stores())
+
+    @_once
     def calls(self) -> Calls:
         """Places calls."""
-        return Calls(self.config, self.assistants, Rooms(self.livekit, self.config.call))
+        return Calls(self.config, self.assistants, Rooms(self.livekit, self.config.call), self.leases)
 
-    @cached_property
+    @_once
+    def storage_health(self) -> StorageHealth:
+        """Knows whether the limits' storage answers."""
+        count = self.counters.limits_storage_failures.inc
+        return StorageHealth(required=self.config.limits.required, count=count)
+
+    @_once
+    def leases(self) -> Leases:
+        """Counts live and waiting calls."""
+        limits = self.config.limits
+        store: LeaseStore = MemoryLeases()
+        if not in_memory(limits.storage_uri):
+            # Here alone the extra `redis` is needed.
+            from webcall.core.leases_in_redis import RedisLeases
+
+            store = RedisLeases(limits.storage_uri)
+        return Leases(store, self.storage_health, limits, self.config.call)
+
+    @_once
+    def room_events(self) -> RoomEvents:
+        """Takes LiveKit's events, and tells whoever wants them."""
+        events = RoomEvents(self.config.livekit)
+        events.subscribe(self.leases.on_event)
+        return events
+
+    @_once
+    def observers(self) -> Observers:
+        """Tells plugins of calls."""
+        hooks = self.plugins.hooks_of((CREATED, REFUSED))
+        return Observers([Observer(plugin, its_hooks) for plugin, its_hooks in hooks.items()])
+
+    @_once
     def readiness(self) -> Readiness:
         """Tells whether calls can be served now."""
-        pings = [*self.validators(), *self.stores()]
+        pings: list[tuple[str, Any]] = [*self.validators(), *self.stores()]
+        limits = self.config.limits
+        if not in_memory(limits.storage_uri):
+            pings.append(("limits", LimitsStorage(limits.storage_uri, required=limits.required)))
         return Readiness(self.livekit, pings, patience_s=self.config.livekit.timeout_s + 1)
 
     def use_threads(self, threads: int) -> None:
@@ -87,15 +149,15 @@ class Services:
     def warm_up(self) -> None:
         """Make the backends before the first request. One that fails is made again by a request."""
         try:
-            _ = self.calls, self.key_ring, self.readiness
+            _ = self.calls, self.key_ring, self.readiness, self.room_events
         except BackendError as error:
             log.error("backend cannot be made", error=str(error))
 
     def close(self) -> None:
         """Give back connections and threads; for the end of the process. What fails does so in the log."""
-        with self._making:
+        with self.making:
             made, self._made = list(self._made.values()), {}
-        for part in (self.livekit, *made):
+        for part in (self.livekit, self.observers, self.leases, *made):
             if isinstance(part, Closes):
                 try:
                     part.close()

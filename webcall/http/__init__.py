@@ -5,7 +5,22 @@ from __future__ import annotations
 from flask import Flask
 
 from webcall.core.services import Services
-from webcall.http import docs, errors, health, requests, web_call
+from webcall.http import (
+    addresses,
+    cors,
+    docs,
+    errors,
+    health,
+    limits,
+    metrics,
+    observing,
+    playground,
+    requests,
+    token_source,
+    web_call,
+    webhook,
+    widget,
+)
 from webcall.http.api import EnvelopeApi
 from webcall.http.body import MAX_BODY_BYTES
 
@@ -17,8 +32,20 @@ def init_app(app: Flask, services: Services) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own default provider has it
     errors.init_app(app)
     requests.init_app(app)
+    observing.init_app(app)
+    addresses.init_app(app, services.config.http.trusted_proxies)
+    if services.config.http.widget:
+        widget.init_app(app)
+    cors.init_app(app, services.config.http.cors_origins)
+    limits.init_app(app, services)
+    metrics.init_app(app, services)
     api = EnvelopeApi.for_app(app)
     api.register_blueprint(web_call.blueprint)
+    api.register_blueprint(token_source.blueprint)
     api.register_blueprint(health.blueprint)
+    # For LiveKit alone: not in the document.
+    app.register_blueprint(webhook.blueprint)
     if services.config.http.docs:
         docs.init_app(app, api)
+    if services.config.http.playground:
+        playground.init_app(app, services.config)

@@ -37,6 +37,15 @@ class EnvelopeApi(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has
         api.spec.components.security_scheme(
             "api_key", {"type": "http", "scheme": "bearer", "description": "An API key of this service."}
         )
+        api.spec.components.security_scheme(
+            "sandbox_id",
+            {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-Sandbox-Id",
+                "description": "A publishable key, where there is no Authorization.",
+            },
+        )
         return api
 
     def handle_http_exception(self, error: HTTPException) -> Response:

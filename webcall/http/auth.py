@@ -8,8 +8,11 @@ from typing import Any, cast
 
 from flask import current_app, g, request
 
+from webcall.core.permissions import check_origin
 from webcall.core.services import Services
 from webcall.errors import Unauthorized
+from webcall.http.addresses import client_address
+from webcall.http.limits import limits
 from webcall.http.requests import note
 from webcall.interfaces import Caller
 
@@ -26,8 +29,10 @@ def caller() -> Caller:
     return cast(Caller, g.caller)
 
 
-def authenticated(view: Callable[..., Any]) -> Callable[..., Any]:
+def authenticated(view: Callable[..., Any], *, sandbox_id: bool = False) -> Callable[..., Any]:
     """Let a view run for a valid API key only, inside a place of the gate.
+
+    With `sandbox_id`, a publishable key in the header X-Sandbox-Id is taken where Authorization is absent.
 
     It goes above the decorator that reads the body, so that a stranger's body is never looked at.
     The gate comes first: a backend that hangs holds request threads as LiveKit does.
@@ -36,11 +41,29 @@ def authenticated(view: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with services().gate.enter():
-            g.caller = services().key_ring.authenticate(bearer_token())
+            try:
+                g.caller = _authenticate(sandbox_id)
+            except Unauthorized:
+                limits().failed_authentication(client_address())
+                raise
             note(owner=g.caller.email, key=g.caller.key_id)
+            same_origin = request.headers.get("Sec-Fetch-Site") == "same-origin"
+            check_origin(g.caller, request.headers.get("Origin"), same_origin=same_origin)
+            limits().request(g.caller, client_address())
             return view(*args, **kwargs)
 
     return wrapper
+
+
+def _authenticate(sandbox_id: bool) -> Caller:
+    sent = request.headers.get("X-Sandbox-Id")
+    if not sandbox_id or sent is None or "Authorization" in request.headers:
+        return services().key_ring.authenticate(bearer_token())
+    found = services().key_ring.authenticate(_as_sent(sent.strip(" ")))
+    if not found.publishable:
+        # LiveKit's starter apps put this header into the page: no place for a secret.
+        raise Unauthorized
+    return found
 
 
 def bearer_token() -> str:
@@ -52,8 +75,12 @@ def bearer_token() -> str:
     token = token.strip(" ")
     if scheme.lower() != SCHEME or not token:
         raise Unauthorized
+    return _as_sent(token)
+
+
+def _as_sent(header: str) -> str:
     try:
         # WSGI gives headers as latin-1; a key's hash is of its UTF-8.
-        return token.encode("latin-1").decode("utf-8")
+        return header.encode("latin-1").decode("utf-8")
     except UnicodeError:
         raise Unauthorized from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from flask import Request, Response, abort
@@ -97,7 +98,17 @@ class StrictParser(FlaskParser):
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Answer 422 with marshmallow's messages by field."""
         messages = error.messages_dict
-        _stop(messages.get("json", messages))
+        _stop(dict(by_path(messages.get("json", messages))))
+
+
+def by_path(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield marshmallow's nested messages by the path of their field, such as `room_config.agents.0`."""
+    if not isinstance(messages, Mapping):
+        yield path, messages
+        return
+    for name, told in messages.items():
+        inner = path if name == "_schema" and path else f"{path}.{name}" if path else str(name)
+        yield from by_path(told, inner)
 
 
 def _read(req: Request) -> bytes:

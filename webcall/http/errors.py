@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, current_app, g
 from werkzeug.exceptions import HTTPException
 
 from webcall import errors
+from webcall.core.storage import PAUSE_S
 from webcall.http.envelope import failure
 from webcall.http.requests import request_id
 from webcall.logs import describe
@@ -20,8 +23,12 @@ NOT_FOUND = (
 )
 NO_TEXT = "This assistant speaks in real time and has no typed chat. Send the request without text_only."
 INVALID = "The request is not valid. data.errors lists what to mend."
+FORBIDDEN = (
+    "This API key may not be used from here: its list of origins does not hold this page's, "
+    "or it may stand in a web page only and the request has no Origin."
+)
 BUSY = "The service is busy. Try again in a moment."
-FAILED = "The token could not be generated. Try again later; tell support the request id {id} if it goes on."
+FAILED = "The request could not be carried out. Try again later; if it goes on, tell support the id {id}."
 
 HTTP_MESSAGES = {
     404: "There is nothing at this address; /docs describes the service.",
@@ -36,7 +43,13 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(errors.AssistantNotFound, lambda _: failure(404, NOT_FOUND))
     app.register_error_handler(errors.TextOnlyUnsupported, lambda _: failure(400, NO_TEXT))
     app.register_error_handler(errors.InvalidMetadata, lambda error: invalid({"metadata": [str(error)]}))
+    app.register_error_handler(errors.OriginForbidden, lambda _: failure(403, FORBIDDEN))
+    app.register_error_handler(errors.TooMany, too_many)
+    app.register_error_handler(
+        errors.IdempotencyConflict, lambda error: invalid({"Idempotency-Key": [str(error)]})
+    )
     app.register_error_handler(errors.Busy, busy)
+    app.register_error_handler(errors.LimitsUnavailable, limits_unavailable)
     app.register_error_handler(Exception, failed)
 
 
@@ -50,6 +63,18 @@ def busy(error: errors.Busy) -> Response:
     return failure(503, BUSY, headers={"Retry-After": str(error.retry_after_s)})
 
 
+def limits_unavailable(_: errors.LimitsUnavailable) -> Response:
+    """Answer 503: the outage was logged when it began, and the storage is asked again in a moment."""
+    return failure(503, BUSY, headers={"Retry-After": str(math.ceil(PAUSE_S))})
+
+
+def too_many(error: errors.TooMany) -> Response:
+    """Answer 429 with the seconds after which to try again."""
+    if isinstance(error, errors.TooManyCalls):
+        g.refused_because = "calls"
+    return failure(429, str(error), headers={"Retry-After": str(error.retry_after_s)})
+
+
 def invalid(faults: dict[str, list[str]]) -> Response:
     """Answer 422 with the faults by field."""
     return failure(422, INVALID, {"errors": faults})
@@ -57,9 +82,12 @@ def invalid(faults: dict[str, list[str]]) -> Response:
 
 def failed(error: Exception) -> Response:
     """Answer 500 for an outage or a defect: the caller gets the request id, the log the rest."""
+    counters = current_app.extensions["webcall"].counters
     if isinstance(error, errors.LiveKitError):
+        counters.livekit_failures.labels(error.kind).inc()
         log.error("livekit failed", kind=error.kind, error=str(error), **describe(error))
     elif isinstance(error, errors.BackendError):
+        counters.backend_failures.inc()
         log.error("backend failed", error=str(error), **describe(error))
     elif isinstance(error, errors.TemplateError):
         # Its message quotes the prompt's tags.

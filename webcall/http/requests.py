@@ -41,8 +41,12 @@ def note(**fields: str | None) -> None:
 def without_keys(text: str) -> str:
     """Return `text` with what looks like an API key, or is the one of this request, blotted out."""
     text = _LIKE_A_KEY.sub("[key]", text)
-    given = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    return text.replace(given, "[key]") if len(given) > _SHORTEST_KEY else text
+    # A log may be read in a terminal, which obeys control characters.
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    bearer = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    for given in (bearer, request.headers.get("X-Sandbox-Id", "").strip()):
+        text = text.replace(given, "[key]") if len(given) > _SHORTEST_KEY else text
+    return text
 
 
 def _begin() -> None:

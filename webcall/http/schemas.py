@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load
@@ -9,6 +10,8 @@ from marshmallow import Schema, ValidationError, fields, post_load
 from webcall.core.calls import CallRequest
 from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
 from webcall.errors import InvalidMetadata
+
+MAX_PAGE = 200
 
 
 class Boolean(fields.Field[bool]):
@@ -27,7 +30,8 @@ class Trimmed(fields.String):
         return str(super()._deserialize(value, attr, data, **kwargs)).strip()
 
 
-def _id_fits(value: str) -> None:
+def id_fits(value: str) -> None:
+    """Raise `ValidationError` unless `value` can be an assistant's id."""
     if not assistant_id_fits(value):
         raise ValidationError(
             f"Not 1 to {MAX_ID_CHARACTERS} characters (at most {MAX_ID_BYTES} bytes of UTF-8)."
@@ -48,7 +52,7 @@ class TokenRequest(Schema):
 
     assistant_id = Trimmed(
         required=True,
-        validate=_id_fits,
+        validate=id_fits,
         error_messages={"required": "Missing.", "null": "Missing.", "invalid": "Not a string."},
         metadata={
             "description": "The assistant to run in the room. Trimmed; at most 240 bytes of UTF-8.",
@@ -77,9 +81,68 @@ class TokenRequest(Schema):
         },
     )
 
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> CallRequest:
-        return CallRequest(data["assistant_id"], data["metadata"] or {}, data["text_only"])
+    @post_load(pass_original=True)
+    def _make(self, data: dict[str, Any], original: dict[str, Any], **_: Any) -> CallRequest:
+        metadata = data["metadata"] or {}
+        return CallRequest(data["assistant_id"], metadata, data["text_only"], body=original)
+
+
+class Count(fields.Field[int]):
+    """A whole number in a query, in plain digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", str(value)) or not 1 <= int(value) <= MAX_PAGE:
+            raise ValidationError(f"Not a whole number from 1 to {MAX_PAGE}.")
+        return int(value)
+
+
+class ListingQuery(Schema):
+    """The query of `GET /web_call/assistants`. Unknown arguments are refused."""
+
+    error_messages = {"unknown": "Unknown argument; there are limit and after."}  # noqa: RUF012
+
+    limit = Count(
+        load_default=50,
+        metadata={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_PAGE,
+            "description": "How many assistants at most.",
+        },
+    )
+    after = fields.String(
+        validate=id_fits,
+        metadata={
+            "description": "List ids greater than this one: `data.next` of the page before.",
+            "minLength": 1,
+            "maxLength": MAX_ID_CHARACTERS,
+        },
+    )
+
+
+class ListedAssistant(Schema):
+    """An assistant as a caller sees it."""
+
+    assistant_id = fields.String(required=True, metadata={"description": "What a call names."})
+    assistant_name = fields.String(required=True, metadata={"description": "Empty if it has none."})
+    assistant_description = fields.String(required=True, metadata={"description": "Empty if it has none."})
+    assistant_mode = fields.String(
+        required=True, metadata={"description": "`pipeline`, `cascade` or `realtime`; the last has no text."}
+    )
+
+
+class ListingData(Schema):
+    """A page of assistants, sorted by id."""
+
+    assistants = fields.List(fields.Nested(ListedAssistant), required=True)
+    next = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The `after` of the next page; null on the last. A page may hold fewer than "
+            "`limit` and yet have a next one."
+        },
+    )
 
 
 class TokenData(Schema):
@@ -126,6 +189,7 @@ def _body(data: type[Schema], success: bool) -> dict[str, Any]:
     }
 
 
+ListingAnswer = Schema.from_dict(_body(ListingData, True), name="ListingAnswer")
 TokenAnswer = Schema.from_dict(_body(TokenData, True), name="TokenAnswer")
 HealthAnswer = Schema.from_dict(_body(Empty, True), name="HealthAnswer")
 ReadyAnswer = Schema.from_dict(_body(ReadyData, True), name="ReadyAnswer")

@@ -1,26 +1,25 @@
-"""`POST /web_call/get_token`: the one request that starts a call."""
+"""`/web_call/get_token`, the one request that starts a call, and what there is to call."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import request
 from flask_smorest import Blueprint
 
 from webcall.core.calls import CallRequest
-from webcall.http import errors
 from webcall.http.auth import authenticated, caller, services
-from webcall.http.body import StrictParser
 from webcall.http.envelope import envelope
-from webcall.http.examples import FAILURES, REQUEST, TOKEN
-from webcall.http.requests import note
-from webcall.http.schemas import Failure, TokenAnswer, TokenRequest
+from webcall.http.examples import BAD_QUERY, FAILURES, LISTING, REQUEST, TOKEN
+from webcall.http.placing import HEADER_PARAMETER, place
+from webcall.http.query import QueryParser
+from webcall.http.schemas import Failure, ListingAnswer, ListingQuery, TokenAnswer, TokenRequest
+from webcall.interfaces import Assistant
 
 
 class CallBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no types
-    """A blueprint that reads bodies as strict JSON."""
+    """A blueprint that reads bodies as strict JSON, and queries as strictly."""
 
-    ARGUMENTS_PARSER = StrictParser()
+    ARGUMENTS_PARSER = QueryParser()
 
 
 blueprint = CallBlueprint("web_call", __name__, url_prefix="/web_call", description="Start a call.")
@@ -32,24 +31,21 @@ blueprint = CallBlueprint("web_call", __name__, url_prefix="/web_call", descript
 @blueprint.response(200, TokenAnswer, description="Token generated.", example=TOKEN)
 @blueprint.alt_response(400, schema=Failure, **FAILURES[400])
 @blueprint.alt_response(401, schema=Failure, **FAILURES[401])
+@blueprint.alt_response(403, schema=Failure, **FAILURES[403])
 @blueprint.alt_response(404, schema=Failure, **FAILURES[404])
 @blueprint.alt_response(413, schema=Failure, **FAILURES[413])
 @blueprint.alt_response(422, schema=Failure, **FAILURES[422])
+@blueprint.alt_response(429, schema=Failure, **FAILURES[429])
 @blueprint.alt_response(500, schema=Failure, **FAILURES[500])
 @blueprint.alt_response(503, schema=Failure, **FAILURES[503])
-@blueprint.doc(security=[{"api_key": []}], operationId="get_token")
+@blueprint.doc(security=[{"api_key": []}], operationId="get_token", parameters=[HEADER_PARAMETER])
 def get_token(call: CallRequest) -> Any:
     """Start a call
 
     Create a LiveKit room, send the assistant into it, and return a participant token for a browser
     or mobile web call.
     """
-    if "Idempotency-Key" in request.headers:
-        # Taking it without effect would let a repeat send a second assistant.
-        return errors.invalid({"Idempotency-Key": ["Not supported yet: send the request without it."]})
-    note(assistant_id=call.assistant_id)
-    placed = services().calls.place(caller(), call)
-    note(room=placed.room_name)
+    placed = place(call)
     return envelope(
         "Token generated successfully",
         {
@@ -60,3 +56,34 @@ def get_token(call: CallRequest) -> Any:
         },
         success=True,
     )
+
+
+@blueprint.get("/assistants")
+@authenticated
+@blueprint.arguments(ListingQuery(), location="query")
+@blueprint.response(200, ListingAnswer, description="A page of assistants.", example=LISTING)
+@blueprint.alt_response(401, schema=Failure, **FAILURES[401])
+@blueprint.alt_response(403, schema=Failure, **FAILURES[403])
+@blueprint.alt_response(422, schema=Failure, **BAD_QUERY)
+@blueprint.alt_response(429, schema=Failure, **FAILURES[429])
+@blueprint.alt_response(500, schema=Failure, **FAILURES[500])
+@blueprint.alt_response(503, schema=Failure, **FAILURES[503])
+@blueprint.doc(security=[{"api_key": []}], operationId="list_assistants")
+def list_assistants(query: dict[str, Any]) -> Any:
+    """List assistants
+
+    The assistants that this API key may call, sorted by id, a page at a time.
+    """
+    page = services().listing.page(caller(), query.get("after", ""), query["limit"])
+    listed = [_listed(assistant) for assistant in page.assistants]
+    return envelope("Assistants listed", {"assistants": listed, "next": page.next}, success=True)
+
+
+def _listed(assistant: Assistant) -> dict[str, str]:
+    name, description = (assistant.record.get(f"assistant_{what}") for what in ("name", "description"))
+    return {
+        "assistant_id": assistant.id,
+        "assistant_name": name if isinstance(name, str) else "",
+        "assistant_description": description if isinstance(description, str) else "",
+        "assistant_mode": assistant.mode,
+    }
