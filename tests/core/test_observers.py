@@ -162,6 +162,22 @@ def test_service_tells_of_calls_and_refusals(
     ]
 
 
+def test_key_in_place_of_an_assistant_is_blotted_out(
+    spying: types.ModuleType,
+    make_app: MakeApp,
+    livekit_server: LiveKitServer,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A key that a caller puts into assistant_id does not reach an observer."""
+    environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
+    client = make_app(environment, plugins=["plugins.env", "plugins.file", "plugins.mongo", "spy_plugin"])
+    client.test_client().post("/web_call/get_token", headers=bearer(), json={"assistant_id": KEY})
+    wait_for(lambda: spying.heard)
+    [(reason, refusal)] = spying.heard
+    assert (reason, refusal.assistant_id) == ("unknown_assistant", "[key]")
+
+
 def test_audit_plugin_appends_lines(
     make_app: MakeApp, livekit_server: LiveKitServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -53,7 +53,8 @@ def test_calls_go_to_a_worker_that_has_room(livekit_server: LiveKitServer, make_
                 await asyncio.to_thread(twin.until_line, "call refused", "")
                 state = json.loads(get(twin.health_port, "/worker"))
                 assert state["active_jobs"] == 1
-                assert 0.5 < state["worker_load"] < 1
+                # Above 0.7 LiveKit would offer nothing, and nobody would be told.
+                assert 0.5 < state["worker_load"] < 0.7
             assert not taken(refused)
             assert await one.reply_to("repeat after me still fine") == "still fine"
             await one.type("", "webcall.bye")
