@@ -116,6 +116,22 @@ asyncio.run(main())
 """
 
 
+def test_last_words_of_the_definition(livekit_server: LiveKitServer, worker: WorkerProcess) -> None:
+    """The definition's own last words are said before the call ends."""
+    settings = {"assistant_end_call_enabled": True, "assistant_end_call_agent_message": "Come back soon."}
+
+    async def talk() -> None:
+        call = place_call(livekit_server, settings, agent_name=worker.agent_name, text_only=True)
+        async with joined(call) as person:
+            await person.until(person.words)
+            await person.type("goodbye")
+            assert await person.until_closed() == GONE
+            assert person.words()[-1] == "Come back soon."
+            assert person.notices() == ["goodbye"]
+
+    asyncio.run(talk())
+
+
 def test_a_lost_connection_is_waited_for(livekit_server: LiveKitServer, worker: WorkerProcess) -> None:
     """Who drops out and comes back has the same assistant and history; who stays away loses the room."""
 
