@@ -230,7 +230,8 @@ async function joinLinked() {
   if (place) {
     await call?.hangUp();
     attempts.ended();
-    void newCall().join(place);
+    // Anybody can make such a link: who opened it is heard when they say so, by unmuting.
+    void newCall().join(place, { muted: true });
   } else {
     showNotice("This link to a call is not complete. Copy the whole of it, or start a call here.", "bad_link");
   }
