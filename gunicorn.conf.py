@@ -56,9 +56,8 @@ _share_counts()
 
 # Loaded once for all workers, so that they share its memory and start at once. No connection and no
 # thread is made by it: those belong to a worker.
-# After the folder is there: they import prometheus_client.
-import webcall.app  # noqa: E402
-from webcall.http import playground  # noqa: E402
+import webcall.app  # noqa: E402  # imports prometheus_client, which looks for the folder
+from webcall.http import playground  # noqa: E402  # so does this
 
 try:
     _setup = prepare()

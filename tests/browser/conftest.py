@@ -112,7 +112,8 @@ def visitor_of(browsers: Browsers, silence: Path) -> Iterator[MakeVisitor]:
         **options: object,
     ) -> Visitor:
         browser = browsers.with_microphone(sound or silence)
-        context = browser.new_context(permissions=["microphone"] if microphone else [], **options)  # type: ignore[arg-type]
+        permissions = ["microphone"] if microphone else []
+        context = browser.new_context(permissions=permissions, **options)  # type: ignore[arg-type]  # Playwright's own
         visitors.append(kind.enter(context, service.url))
         return visitors[-1]
 
@@ -148,7 +149,7 @@ def shop(playground: Service, site_of: MakeSite) -> Shop:
 @pytest.fixture
 def shopper_of(visitor_of: MakeVisitor, playground: Service) -> MakeShopper:
     """Let people into sites, as `visitor_of` does."""
-    return partial(visitor_of, playground, kind=Shopper)  # type: ignore[return-value]
+    return partial(visitor_of, playground, kind=Shopper)  # type: ignore[return-value]  # it makes what `kind` says
 
 
 @pytest.fixture

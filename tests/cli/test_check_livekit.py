@@ -134,7 +134,7 @@ def test_wrong_clock(
 
     class Fast(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]  # gives a plain datetime
             return datetime.now(tz) + timedelta(minutes=10)
 
     monkeypatch.setattr("webcall.core.livekit.datetime", Fast)

@@ -69,7 +69,7 @@ def test_a_key_stops_when_it_expires(run: Run, works: Works, monkeypatch: pytest
 
     class Later(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]  # gives a plain datetime
             return datetime.now(tz) + timedelta(minutes=31)
 
     key = run("keys", "create", "--owner", OWNER, "--expires", "30m").stdout.strip()

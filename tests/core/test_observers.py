@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 import webcall
 from tests.support.deployment import KEY, OWNER, MakeApp, bearer, livekit_environment, store_records
@@ -130,17 +131,22 @@ def spying() -> Iterator[types.ModuleType]:
     del sys.modules["spy_plugin"], sys.modules["bad_plugin"]
 
 
-def test_service_tells_of_calls_and_refusals(
+@pytest.fixture
+def client(
     spying: types.ModuleType,
     make_app: MakeApp,
     livekit_server: LiveKitServer,
     tmp_path: Path,
     request: pytest.FixtureRequest,
-) -> None:
-    """Placed and refused requests reach a plugin with who, what and why, beside another that raises."""
+) -> FlaskClient:
+    """The sample deployment with both plugins."""
     environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
     plugins = ["bad_plugin", "plugins.env", "plugins.file", "plugins.mongo", "spy_plugin"]
-    client = make_app(environment, plugins=plugins).test_client()
+    return make_app(environment, plugins=plugins).test_client()
+
+
+def test_service_tells_of_calls_and_refusals(spying: types.ModuleType, client: FlaskClient) -> None:
+    """Placed and refused requests reach a plugin with who, what and why, beside another that raises."""
     placed = client.post("/web_call/get_token", headers=bearer(), json={"assistant_id": "helper"})
     client.post("/web_call/get_token", headers=bearer("wrong"), json={"assistant_id": "helper"})
     client.post("/web_call/get_token", headers=bearer(), json={"assistant_id": "nobody"})
@@ -162,17 +168,9 @@ def test_service_tells_of_calls_and_refusals(
     ]
 
 
-def test_key_in_place_of_an_assistant_is_blotted_out(
-    spying: types.ModuleType,
-    make_app: MakeApp,
-    livekit_server: LiveKitServer,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> None:
+def test_key_in_place_of_an_assistant_is_blotted_out(spying: types.ModuleType, client: FlaskClient) -> None:
     """A key that a caller puts into assistant_id does not reach an observer."""
-    environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
-    client = make_app(environment, plugins=["plugins.env", "plugins.file", "plugins.mongo", "spy_plugin"])
-    client.test_client().post("/web_call/get_token", headers=bearer(), json={"assistant_id": KEY})
+    client.post("/web_call/get_token", headers=bearer(), json={"assistant_id": KEY})
     wait_for(lambda: spying.heard)
     [(reason, refusal)] = spying.heard
     assert (reason, refusal.assistant_id) == ("unknown_assistant", "[key]")

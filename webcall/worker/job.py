@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webcall.core.dispatch import VERSION
 from webcall.errors import WebCallError
 from webcall.worker.interaction import Interaction, read_interaction
-
-VERSION = 1
 
 # Fields of a definition that the worker reads or may pass over without a word.
 KNOWN_FIELDS = frozenset(
