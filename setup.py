@@ -59,6 +59,7 @@ setup(
         "limits>=4.0",  # its storages and strategies
         "flask-cors>=6.0",  # browsers on other origins
         "prometheus-client>=0.22",  # /metrics
+        "cachetools>=6.0",  # answers of backends, kept for a while
         "flask-swagger-ui>=5.21",  # the files of Swagger UI, served from here instead of a CDN
     ],
     extras_require={
@@ -73,6 +74,10 @@ setup(
         ],
         # Limits and counts that several processes share.
         "redis": ["redis>=6.0"],
+        # Backends: a caller's own login, databases that SQLAlchemy speaks to, a company's own service.
+        "jwt": ["pyjwt[crypto]>=2.10", "urllib3>=2.2"],
+        "sql": ["sqlalchemy>=2.0.40", "psycopg[binary]>=3.2"],
+        "http": ["aiohttp>=3.10"],
         # One for each provider of models that an assistant may name.
         "openai": ["livekit-plugins-openai>=1.8.9,<2"],
         "google": ["livekit-plugins-google>=1.8.9,<2"],
@@ -82,7 +87,7 @@ setup(
         "sarvam": ["livekit-plugins-sarvam>=1.8.9,<2"],
         "mistral": ["livekit-plugins-mistralai>=1.8.9,<2"],
         "dev": [
-            "webcall[redis,worker,openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
+            "webcall[redis,jwt,sql,http,worker,openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
             "playwright>=1.50",  # a real browser for the tests: drives the machine's own Chromium
             "setuptools>=70.1",  # builds the wheel that a test looks into
             "pytest>=8.3",
@@ -93,6 +98,7 @@ setup(
             "mypy>=1.15",
             "types-PyYAML>=6.0.12",
             "types-psutil>=7.0",
+            "types-cachetools>=6.0",
             "types-protobuf>=5.29",
             "import-linter>=2.1",
             "jsonschema>=4.23",

@@ -91,18 +91,33 @@ class RefusedCall:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheDefaults:
+    """How long a backend's answers are kept where its settings say nothing, in seconds; 0: not at all.
+
+    `cache_s` is for records, `negative_cache_s` for "I do not know it", and `stale_if_error_s` is how
+    much longer the last record is served while the backend fails. `cache_size` is the most answers kept.
+    """
+
+    cache_s: float = 0.0
+    negative_cache_s: float = 0.0
+    stale_if_error_s: float = 0.0
+    cache_size: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """What a plugin's hook returns: a name for the settings, and how to make the object.
 
     `factory` is called in the worker process, once, with the settings under `backends.<name>` as
     `settings_schema` loaded them (a dict; empty if the schema is None). It must not open a
-    connection before the first request needs it.
+    connection before the first request needs it. `cache` is for those that are slow to ask.
     """
 
     name: str
     description: str
     settings_schema: type[Schema] | None
     factory: Callable[[dict[str, Any]], Any]
+    cache: CacheDefaults = CacheDefaults()
 
 
 class KeyValidator(Protocol):
