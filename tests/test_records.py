@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -83,6 +84,7 @@ def test_record_of_a_key_becomes_its_caller() -> None:
         max_concurrent_calls=3,
         allowed_metadata=frozenset(),
         publishable=True,
+        expires_at=datetime(2027, 1, 1, tzinfo=UTC),
     )
     app = caller_from_record(KEY_RECORD | {"native": True})
     assert (app.publishable, app.native) == (True, True)
@@ -136,7 +138,10 @@ def test_expired_key_is_refused(expires_at: object) -> None:
 @pytest.mark.parametrize("expires_at", COMING, ids=str)
 def test_key_is_good_until_it_expires(expires_at: object) -> None:
     """Before that moment the key is as good as one without an end."""
-    assert caller_from_record(KEY_RECORD | {"expires_at": expires_at}) == caller_from_record(KEY_RECORD)
+    caller = caller_from_record(KEY_RECORD | {"expires_at": expires_at})
+    assert caller.expires_at is not None
+    assert caller.expires_at > NOW
+    assert replace(caller, expires_at=None) == caller_from_record(KEY_RECORD)
 
 
 @pytest.mark.parametrize("value", [False, "false", "False", "no", "off", "0", 0])

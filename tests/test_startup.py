@@ -88,7 +88,8 @@ def test_unused_backend_needs_no_environment() -> None:
     assert "acme" not in start(idle).settings
     [fault] = faults(idle | {"backends": {"acme": {"uri": "${ACME}", "urii": "${ACME}"}}})
     assert fault.startswith(
-        "backends.acme.urii: unknown setting; did you mean 'uri'? (there are: max-size, uri)"
+        "backends.acme.urii: unknown setting; did you mean 'uri'? (there are: cache_s, "
+        "cache_size, max-size, negative_cache_s, stale_if_error_s, uri)"
     )
 
 

@@ -25,6 +25,9 @@ class Caller:
     A `publishable` key may stand in a web page: it is taken from its `allowed_origins` only, with
     metadata of its `allowed_metadata` only (None: of no name), and is refused without
     `allowed_assistants`. A `native` one is a publishable key for apps on a phone, which send no origin.
+
+    `subject` is the person whose own login it is, where a validator knows one: unique in that
+    validator. Their limits and repeated requests are counted by it, whatever token they come with.
     """
 
     email: str
@@ -40,8 +43,11 @@ class Caller:
     subject: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
     native: bool = False
-    # SHA-256 of the key: tells keys apart where it matters. The key ring sets it; it is never logged.
-    key_hash: str = field(default="", repr=False)
+    # When the key or login ends, with its time zone: nothing that is kept of it is used from then on.
+    expires_at: datetime | None = None
+    # A hash, of the key or of a login's person, by which limits and repeats tell callers apart. The key
+    # ring sets it; it is never logged.
+    counted_as: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +97,24 @@ class RefusedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheDefaults:
-    """How long a backend's answers are kept where its settings say nothing, in seconds; 0: not at all.
+class CacheSettings:
+    """How long the service keeps a backend's answers, in seconds; 0: not at all.
 
-    `cache_s` is for records, `negative_cache_s` for "I do not know it", and `stale_if_error_s` is how
-    much longer the last record is served while the backend fails. `cache_size` is the most answers kept.
+    `cache_s` is for records, `negative_cache_s` for "I do not know it" and `Refused`, and
+    `stale_if_error_s` is how much longer the last record is served while the backend fails.
+    `cache_size` is how many answers are kept of each side. An operator's settings of the same names
+    under `backends.<name>` win; no backend gets to see those.
     """
 
     cache_s: float = 0.0
     negative_cache_s: float = 0.0
     stale_if_error_s: float = 0.0
-    cache_size: int = 10_000
+    cache_size: int = 2_000
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept at all."""
+        return bool(self.cache_s or self.negative_cache_s or self.stale_if_error_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +123,15 @@ class Backend:
 
     `factory` is called in the worker process, once, with the settings under `backends.<name>` as
     `settings_schema` loaded them (a dict; empty if the schema is None). It must not open a
-    connection before the first request needs it. `cache` is for those that are slow to ask.
+    connection before the first request needs it. `cache` is how long answers are kept unless the
+    operator says otherwise: for backends that are slow to ask.
     """
 
     name: str
     description: str
     settings_schema: type[Schema] | None
     factory: Callable[[dict[str, Any]], Any]
-    cache: CacheDefaults = CacheDefaults()
+    cache: CacheSettings = CacheSettings()
 
 
 class KeyValidator(Protocol):
@@ -132,7 +146,11 @@ class AssistantStore(Protocol):
     """Knows assistants."""
 
     def get(self, assistant_id: str, caller: Caller) -> Assistant | None:
-        """Return the assistant if it is the caller's own; None if it is unknown or another owner's."""
+        """Return the assistant if it is the caller's own; None if it is unknown or another owner's.
+
+        The answer depends on the id and on the caller's `email`, `org` and `subject` alone: where
+        answers are kept, another caller with the same gets the same.
+        """
         ...
 
 

@@ -201,6 +201,7 @@ def caller_from_record(record: Record) -> Caller:
         allowed_metadata=_frozen(key["allowed_metadata"]),
         publishable=bool(_prefix_of(key).startswith(PUBLISHABLE_PREFIX) or key["native"]),
         native=bool(key["native"]),
+        expires_at=key["expires_at"],
     )
 
 

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from webcall.config.faults import Fault, flatten, nearest, setting_names, shown, unknown
 from webcall.config.settings import Config
 from webcall.config.source import Reading, read
 from webcall.errors import ConfigError
-from webcall.interfaces import Backend
+from webcall.interfaces import Backend, CacheSettings
 from webcall.plugin_manager import Plugins, load_plugins, reason_of
+
+
+def _seconds(description: str) -> fields.Float:
+    in_a_day = validate.Range(min=0, max=86400, error="not a number of seconds from {min} to {max}")
+    return fields.Float(validate=in_a_day, metadata={"description": description})
+
+
+class CacheSchema(Schema):
+    """The settings that stand beside any backend's own."""
+
+    cache_s = _seconds("how long a record is kept, in seconds; 0: not")
+    negative_cache_s = _seconds("how long “unknown”, revoked and inactive are kept")
+    stale_if_error_s = _seconds("how much longer the last record serves while the backend fails")
+    cache_size = fields.Integer(
+        validate=validate.Range(min=1, max=10_000_000, error="not a number from {min} to {max}"),
+        metadata={"description": "how many answers of each side are kept"},
+    )
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,7 @@ class Chosen:
 
     backend: Backend
     settings: dict[str, Any] = field(repr=False)
+    cache: CacheSettings = field(default_factory=CacheSettings)
 
 
 @dataclass(frozen=True)
@@ -55,11 +73,11 @@ def prepare(
     plugins, plugin_faults = load_plugins(reading.plugins)
     # A name that nobody offers may belong to a plugin that is missing here: one fault is enough.
     complete = not plugin_faults and not any(fault.path.startswith("plugins") for fault in reading.faults)
-    settings: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, tuple[dict[str, Any], CacheSettings]] = {}
     faults = [
         *reading.faults,
         *_unknown_backends(reading, plugins, complete),
-        *_backend_settings(reading, plugins, complete, settings),
+        *_backend_settings(reading, plugins, complete, chosen),
     ]
     lines = [*_lines(faults, reading), *(f"plugins: {fault}" for fault in plugin_faults)]
     if lines or reading.config is None:
@@ -67,9 +85,9 @@ def prepare(
     return Setup(
         config=reading.config,
         plugins=plugins,
-        validators=tuple(Chosen(plugins.validators[name], settings[name]) for name in reading.validators),
-        stores=tuple(Chosen(plugins.stores[name], settings[name]) for name in reading.stores),
-        settings=settings,
+        validators=tuple(Chosen(plugins.validators[name], *chosen[name]) for name in reading.validators),
+        stores=tuple(Chosen(plugins.stores[name], *chosen[name]) for name in reading.stores),
+        settings={name: settings for name, (settings, _) in chosen.items()},
     )
 
 
@@ -123,9 +141,12 @@ def _unknown_backends(reading: Reading, plugins: Plugins, complete: bool) -> Ite
 
 
 def _backend_settings(
-    reading: Reading, plugins: Plugins, complete: bool, settings: dict[str, dict[str, Any]]
+    reading: Reading,
+    plugins: Plugins,
+    complete: bool,
+    chosen: dict[str, tuple[dict[str, Any], CacheSettings]],
 ) -> Iterator[Fault]:
-    """Load the settings of each backend in use into `settings`; yield the faults.
+    """Load the settings of each backend in use, and its cache's, into `chosen`; yield the faults.
 
     Of a backend that is not in use only the names are checked, so that it needs no environment.
     """
@@ -138,32 +159,50 @@ def _backend_settings(
     for name, backend in backends.items():
         own = reading.backends.get(name, {})
         if name in in_use:
-            yield from _load_settings(backend, own, settings)
+            yield from _load_settings(backend, own, chosen)
         elif own:
             yield from _unknown_settings(backend, own)
 
 
 def _load_settings(
-    backend: Backend, own: Mapping[str, Any], settings: dict[str, dict[str, Any]]
+    backend: Backend, own: Mapping[str, Any], chosen: dict[str, tuple[dict[str, Any], CacheSettings]]
 ) -> Iterator[Fault]:
     path = f"backends.{backend.name}"
+    faults: list[Fault] = []
+    cache, schema, loaded = backend.cache, Schema(), None
+    mine, theirs = _split(own)
+    try:
+        cache = CacheSettings(**{**asdict(cache), **CacheSchema().load(mine)})
+    except ValidationError as error:
+        faults += flatten(error.messages_dict, CacheSchema(), path)
     try:
         schema = (backend.settings_schema or Schema)()
-        loaded = schema.load(own)
+        loaded = schema.load(theirs)
     except ValidationError as error:
-        yield from flatten(error.messages_dict, schema, path)
+        faults += flatten(error.messages_dict, schema, path)
     except Exception as error:
-        yield Fault(path, f"the plugin failed to check these settings: {reason_of(error)}")
+        faults.append(Fault(path, f"the plugin failed to check these settings: {reason_of(error)}"))
     else:
-        if isinstance(loaded, dict):
-            settings[backend.name] = loaded
-        else:
-            yield Fault(path, f"the plugin's settings_schema loads {type(loaded).__name__}, not a dict")
+        if not isinstance(loaded, dict):
+            told = f"the plugin's settings_schema loads {type(loaded).__name__}, not a dict"
+            faults.append(Fault(path, told))
+        elif not faults:
+            chosen[backend.name] = (loaded, cache)
+    yield from faults
+
+
+def _split(own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of the cache, and the backend's own."""
+    names = CacheSchema().fields
+    return (
+        {name: value for name, value in own.items() if name in names},
+        {name: value for name, value in own.items() if name not in names},
+    )
 
 
 def _unknown_settings(backend: Backend, own: Mapping[str, Any]) -> Iterator[Fault]:
     schema = (backend.settings_schema or Schema)()
-    known = setting_names(schema)
+    known = {**setting_names(schema), **CacheSchema().fields}
     for name in own:
         if name not in known and schema.unknown == RAISE:
             yield unknown(f"backends.{backend.name}.{shown(name)}", name, known)

@@ -23,7 +23,7 @@ from webcall.errors import IdempotencyConflict
 SECRET = "CANARYsecret" + "s" * 32
 GIVEN: dict[str, Any] = {
     "api_secret": SECRET,
-    "key_hash": "f" * 64,
+    "counted_as": "f" * 64,
     "assistant_id": "helper",
     "header": "CANARYheader",
     "body": {"assistant_id": "helper", "metadata": {"who": "Ada"}},
@@ -53,7 +53,7 @@ def test_a_repeat_derives_the_same_rooms() -> None:
     "changed",
     [
         {"api_secret": "t" * 32},
-        {"key_hash": "e" * 64},
+        {"counted_as": "e" * 64},
         {"assistant_id": "other"},
         {"header": "twice"},
         # Parts that are the same one after another, with the border elsewhere.
@@ -119,8 +119,8 @@ def test_a_request_without_the_header_recognises_nothing() -> None:
 
 def test_without_a_key_there_is_no_derivation() -> None:
     """A caller of no known key cannot be taken for another such caller."""
-    with pytest.raises(ValueError, match="key hash"):
-        derived_candidates(**GIVEN | {"key_hash": ""})
+    with pytest.raises(ValueError, match="tell callers apart"):
+        derived_candidates(**GIVEN | {"counted_as": ""})
 
 
 @given(JSON)

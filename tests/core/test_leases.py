@@ -110,15 +110,13 @@ def test_how_long_leases_last() -> None:
     assert spy.wanted[1].lasts_s == LONGEST_S
 
 
-def test_keys_of_two_owners_with_one_id() -> None:
-    """Keys are told apart by their hash, or by owner and id where a plugin's validator gives none."""
+def test_keys_with_one_id() -> None:
+    """Keys of one owner and one id are told apart by what the key ring counts them as."""
     counted = leases(MemoryLeases())
     one = replace(SECRET, max_concurrent_calls=1)
     callers = [
-        one,
-        replace(one, email="eve@example.com"),
-        replace(one, key_hash="1"),
-        replace(one, key_hash="2"),
+        replace(one, counted_as="1"),
+        replace(one, counted_as="2"),
     ]
     for number, caller in enumerate(callers):
         place(counted, f"room-{number}", caller)

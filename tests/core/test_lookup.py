@@ -53,7 +53,7 @@ def shelf(*answers: Any) -> tuple[Assistants, list[Scripted]]:
 def test_the_first_that_knows_wins() -> None:
     """The asking goes in order and ends with the first answer."""
     keys, backends = ring(None, ADA, EVE)
-    assert keys.authenticate("key") == replace(ADA, key_hash=hash_api_key("key"))
+    assert keys.authenticate("key") == replace(ADA, counted_as=hash_api_key("key"))
     assert [backend.asked for backend in backends] == [1, 1, 0]
     assistants, stores = shelf(None, assistant(), assistant("another"))
     assert assistants.find("helper", ADA).id == "helper"

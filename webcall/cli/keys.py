@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -152,6 +153,7 @@ def revoke(key_id: str, yes: bool) -> None:
         click.confirm(f"Revoke the key {entries[0].id} of {owner}?", abort=True, err=True)
     core.revoke_key(validators, entries)
     click.echo(f"revoked {entries[0].id}")
+    _note_cache(entries)
 
 
 @keys.command()
@@ -178,6 +180,19 @@ def rotate(key_id: str, overlap: timedelta | None, yes: bool) -> None:
         else f"works until {as_json_value(rotated.old_stops_at)}"
     )
     note(f"The old one, {entries[0].id}, {stopped}.")
+    if rotated.old_stops_at is None:
+        _note_cache(entries)
+
+
+def _note_cache(entries: Sequence[core.KeyEntry]) -> None:
+    """Tell how much longer services that keep answers of these backends may take the key."""
+    chosen = {each.backend.name: each.cache for each in services().setup.validators}
+    caches = [chosen[entry.backend] for entry in entries]
+    if longest := max(cache.cache_s for cache in caches):
+        note(f"A running service keeps its answers: the key may work for up to {longest:g} s more.")
+    stale = [cache.cache_s + cache.stale_if_error_s for cache in caches if cache.stale_if_error_s]
+    if stale:
+        note(f"Where it cannot reach the backend meanwhile, for up to {max(stale):g} s.")
 
 
 @keys.command("hash-plain")

@@ -110,7 +110,7 @@ class Calls:
         return self._rooms.in_order(
             derived_candidates(
                 api_secret=self._config.livekit.api_secret,
-                key_hash=caller.key_hash,
+                counted_as=caller.counted_as,
                 assistant_id=request.assistant_id,
                 header=visit.idempotency_key,
                 body=request.body,

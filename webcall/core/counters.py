@@ -43,6 +43,17 @@ class Counters:
         self.backend_failures = Counter(
             "webcall_backend_failures", "Requests that a backend failed.", registry=registry
         )
+        self.cache_answers = Counter(
+            "webcall_cache_answers",
+            "Look-ups of backends with a cache: hit, miss, shared by those who wait, or stale in an outage.",
+            ["backend", "side", "result"],
+            registry=registry,
+        )
+        self.broken_records = Counter(
+            "webcall_broken_records",
+            "Requests that failed by a record that cannot be used.",
+            registry=registry,
+        )
         self.limits_storage_failures = Counter(
             "webcall_limits_storage_failures",
             "Counts that the limits' storage did not take: it failed, or was left alone after it had.",

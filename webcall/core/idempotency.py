@@ -105,16 +105,16 @@ def check_header(header: str, *, uuid_only: bool) -> None:
 
 
 def derived_candidates(
-    *, api_secret: str, key_hash: str, assistant_id: str, header: str, body: Any
+    *, api_secret: str, counted_as: str, assistant_id: str, header: str, body: Any
 ) -> list[Candidate]:
     """Return the candidates of all generations: the same ones for every repeat.
 
-    `key_hash` tells one API key from another; `body` is the request's body as a JSON value.
+    `counted_as` tells one caller from another; `body` is the request's body as a JSON value.
     """
-    if not key_hash:
-        raise ValueError("no key hash: the repeats of two keys would meet")
+    if not counted_as:
+        raise ValueError("nothing to tell callers apart: the repeats of two would meet")
     subkey = hmac.digest(api_secret.encode(), b"webcall: Idempotency-Key, version 1", "sha256")
-    fixed = (key_hash, assistant_id, header)
+    fixed = (counted_as, assistant_id, header)
 
     def derive(what: str, generation: int, *more: str) -> str:
         # Each part with its length before it: no two lists of parts are the same bytes.

@@ -143,9 +143,7 @@ class Leases:
                 most_calls = self._limits.publishable_max_concurrent_calls or None
         waits = waits_s + GRACE_S
         lasts = self._call.max_duration_s + waits if self._call.max_duration_s else LONGEST_S
-        # A plugin's validator need not know a hash; ids of keys are short, and several owners' may be alike.
-        key = caller.key_hash or f"{caller.email}/{caller.key_id}"
-        return Wanted(room, key, most_calls, address, most_waiting, waits, lasts)
+        return Wanted(room, caller.counted_as, most_calls, address, most_waiting, waits, lasts)
 
     def on_event(self, event: RoomEvent) -> None:
         """Follow LiveKit's event. Repeated events and those out of order do no harm.

@@ -36,8 +36,14 @@ class KeyRing:
             except Refused:
                 break
             if caller is not None:
-                return _restricted(replace(as_presented(caller, api_key), key_hash=hash_api_key(api_key)))
+                counted_as = _counted_as(name, caller, api_key)
+                return _restricted(replace(as_presented(caller, api_key), counted_as=counted_as))
         raise Unauthorized
+
+
+def _counted_as(backend: str, caller: Caller, api_key: str) -> str:
+    """Return by what a caller is counted: a login has a new token every few minutes, its person stays."""
+    return hash_api_key(api_key if caller.subject is None else f"{backend}\0{caller.subject}")
 
 
 def _restricted(caller: Caller) -> Caller:

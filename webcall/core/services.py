@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
+from webcall.core.cache import Cache, CachedStore, CachedValidator
 from webcall.core.calls import Calls
 from webcall.core.counters import Counters
 from webcall.core.gate import Gate
@@ -82,15 +83,28 @@ class Services:
                     raise BackendError(f"{chosen.backend.name}: {type(error).__name__}") from error
             return self._made[slot]
 
+    def _cache(self, side: str, chosen: Chosen) -> Cache[Any] | None:
+        if not chosen.cache.keeps:
+            return None
+        return Cache(chosen.cache, backend=chosen.backend.name, side=side, counters=self.counters)
+
     @_once
     def key_ring(self) -> KeyRing:
-        """Finds whose API key it is."""
-        return KeyRing(self.validators())
+        """Finds whose API key it is, where a backend has a cache by way of it."""
+        ring: list[tuple[str, KeyValidator]] = []
+        for chosen, (name, validator) in zip(self.setup.validators, self.validators(), strict=True):
+            cache = self._cache("keys", chosen)
+            ring.append((name, CachedValidator(validator, cache) if cache else validator))
+        return KeyRing(ring)
 
     @_once
     def assistants(self) -> Assistants:
-        """Finds the assistant that a caller may use."""
-        return Assistants(self.stores())
+        """Finds the assistant that a caller may use, where a backend has a cache by way of it."""
+        shelf: list[tuple[str, AssistantStore]] = []
+        for chosen, (name, store) in zip(self.setup.stores, self.stores(), strict=True):
+            cache = self._cache("assistants", chosen)
+            shelf.append((name, CachedStore(store, cache) if cache else store))
+        return Assistants(shelf)
 
     @_once
     def listing(self) -> Listing:

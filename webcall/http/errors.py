@@ -86,6 +86,10 @@ def failed(error: Exception) -> Response:
     if isinstance(error, errors.LiveKitError):
         counters.livekit_failures.labels(error.kind).inc()
         log.error("livekit failed", kind=error.kind, error=str(error), **describe(error))
+    elif isinstance(error, errors.RecordError):
+        # A defect of one record, and no outage.
+        counters.broken_records.inc()
+        log.error("record cannot be used", error=str(error), **describe(error))
     elif isinstance(error, errors.BackendError):
         counters.backend_failures.inc()
         log.error("backend failed", error=str(error), **describe(error))

@@ -71,9 +71,7 @@ class Limits:
         """
         if caller.publishable:
             self._count(self._config.publishable_per_address, PER_ADDRESS, "page", address)
-        # A login has a new token every few minutes, and its person the same limit.
-        whose = caller.key_hash if caller.subject is None else f"{caller.email}/{caller.subject}"
-        self._count(self._rate_of(caller), PER_KEY, "key", whose)
+        self._count(self._rate_of(caller), PER_KEY, "key", caller.counted_as)
 
     def _rate_of(self, caller: Caller) -> Rate | None:
         if caller.rate_limit is None:
