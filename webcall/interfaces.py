@@ -41,7 +41,7 @@ class Caller:
     allowed_metadata: frozenset[str] | None = None
     publishable: bool = False
     subject: str | None = None
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
     native: bool = False
     # When the key or login ends, with its time zone: nothing that is kept of it is used from then on.
     expires_at: datetime | None = None

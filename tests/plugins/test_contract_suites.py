@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.company import SECRET, ExampleServer
 from tests.support.mongo import MongoServer
 from tests.support.programs import free_port
+from webcall.records import as_json_value
 from webcall.testing import AssistantStoreContract, KeyValidatorContract
 
 Records = list[dict[str, Any]]
@@ -69,6 +71,49 @@ def from_mongo(load: Load, mongo_server: MongoServer, mongo_database: str) -> Lo
     return make
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def from_sql(load: Load, tmp_path: Any, request: pytest.FixtureRequest) -> Load:
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'kept.db'}" if sqlite else request.getfixturevalue("postgres_database")
+
+    def make(side: str, records: Records) -> Any:
+        made = load("sql", side, {"url": url, "timeout_s": 10})
+        name = "api_key_hash" if side == "keys" else "assistant_id"
+        if len({record.get(name) for record in records}) < len(records) or any(
+            not record.get(name) for record in records
+        ):
+            return None  # a plain key, or one id twice
+        made.prepare()
+        rows = [{name: record[name], "record": as_json_value(record)} for record in records]
+        if side == "assistants":
+            rows = [row | {"owner": row["record"]["assistant_created_by_email"]} for row in rows]
+        if rows:
+            with made._connection.writing() as session:
+                session.execute(made.TABLE.insert(), rows)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def from_company(load: Load, tmp_path: Any) -> Iterator[Load]:
+    """The example server of the docs, as it stands there."""
+    started: list[ExampleServer] = []
+
+    def make(side: str, records: Records) -> Any:
+        name = "api_key_hash" if side == "keys" else "assistant_id"
+        if not all(record.get(name) for record in records):
+            return None  # a plain key: the example knows hashes
+        server = ExampleServer(tmp_path, {side: {str(record.get(name)): record for record in records}})
+        server.start()
+        started.append(server)
+        return load("http", side, {"url": server.url, "secret": SECRET, "timeout_s": 10})
+
+    yield make
+    for server in started:
+        server.stop()
+
+
 @pytest.fixture
 def nowhere() -> dict[str, Any]:
     """Return the settings of a MongoDB that is down."""
@@ -125,3 +170,43 @@ class TestMongoAssistants(AssistantStoreContract):
     @pytest.fixture
     def broken_store(self, load: Load, nowhere: dict[str, Any]) -> Any:
         return load("mongo", "assistants", nowhere)
+
+
+class TestSqlKeys(KeyValidatorContract):
+    @pytest.fixture
+    def make_validator(self, from_sql: Load) -> Load:
+        return lambda records: from_sql("keys", records)
+
+    @pytest.fixture
+    def broken_validator(self, load: Load) -> Any:
+        return load("sql", "keys", {"url": f"postgresql://127.0.0.1:{free_port()}/nothing", "timeout_s": 1})
+
+
+class TestSqlAssistants(AssistantStoreContract):
+    @pytest.fixture
+    def make_store(self, from_sql: Load) -> Load:
+        return lambda records: from_sql("assistants", records)
+
+    @pytest.fixture
+    def broken_store(self, load: Load, tmp_path: Any) -> Any:
+        return load("sql", "assistants", {"url": f"sqlite:///{tmp_path / 'without-tables.db'}"})
+
+
+class TestHttpKeys(KeyValidatorContract):
+    @pytest.fixture
+    def make_validator(self, from_company: Load) -> Load:
+        return lambda records: from_company("keys", records)
+
+    @pytest.fixture
+    def broken_validator(self, load: Load) -> Any:
+        return load("http", "keys", {"url": f"http://127.0.0.1:{free_port()}", "secret": SECRET})
+
+
+class TestHttpAssistants(AssistantStoreContract):
+    @pytest.fixture
+    def make_store(self, from_company: Load) -> Load:
+        return lambda records: from_company("assistants", records)
+
+    @pytest.fixture
+    def broken_store(self, load: Load) -> Any:
+        return load("http", "assistants", {"url": f"http://127.0.0.1:{free_port()}", "secret": SECRET})

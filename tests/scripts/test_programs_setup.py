@@ -1,4 +1,4 @@
-"""How a Chromium, Redis and strace come to a machine, with a stand-in for apt-get."""
+"""How Chromium, Redis, PostgreSQL and strace come to a machine, with a stand-in for apt-get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.deployment import ROOT
 APT = """#!/bin/sh
 echo "$@" >> "$LOG"
 case "$*" in *install*) /bin/sleep 0.2
-for name in chromium redis-server strace; do
+for name in chromium redis-server initdb postgres strace; do
 echo "#!/bin/sh" > "$BIN/$name"; /bin/chmod +x "$BIN/$name"; done;; esac
 """
 
@@ -32,6 +32,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in {"PATH": folder, "BIN": folder, "LOG": tmp_path / "log"}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setattr(programs, "RELEASE", tmp_path / "os-release")
+    monkeypatch.setattr(programs, "_POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(programs, "_POSTGRES", tmp_path / "postgresql")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return folder
 
@@ -39,7 +41,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_two_runs_at_once_install_once(machine: Path, tmp_path: Path) -> None:
     """Of two runs one installs both programs, and the other waits for it."""
     code = f"""import os; from pathlib import Path; from scripts import programs
-programs.RELEASE = Path({str(tmp_path / "os-release")!r}); os.geteuid = lambda: 0
+programs.RELEASE = Path({str(tmp_path / "os-release")!r}); programs._POLICY = Path({str(tmp_path / "p")!r})
+programs._POSTGRES = Path({str(tmp_path / "postgresql")!r}); os.geteuid = lambda: 0
 print(programs.ensure(Path({str(tmp_path / "tools")!r})))"""
 
     def run() -> subprocess.Popen[str]:

@@ -279,7 +279,7 @@ class ConfigSchema(Section):
     livekit = fields.Nested(LiveKitSection)
     call = fields.Nested(CallSection)
     plugins = Names(
-        load_default=("plugins.env", "plugins.file", "plugins.mongo"),
+        load_default=tuple(f"plugins.{name}" for name in ("env", "file", "mongo", "sql", "jwt", "http")),
         validate=validate.Length(min=1, error="names no plugin"),
         metadata={"description": "modules, or names of entry points in the group `webcall.plugins`"},
     )

@@ -22,9 +22,9 @@ from livekit import api
 from webcall.config.settings import LiveKitConfig
 from webcall.core.leftovers import Leftovers
 from webcall.core.livekit_faults import BROKEN, explain, refusal
-from webcall.core.loop_thread import LoopThread
 from webcall.core.tokens import mint
 from webcall.errors import LiveKitError
+from webcall.loop_thread import LoopThread
 
 T = TypeVar("T")
 

@@ -1,0 +1,70 @@
+"""The settings under `backends.sql`, checked without a connection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates
+
+DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+MEND = "write sqlite:///instance/webcall.db, or postgresql://user:password@host:port/database"
+
+
+class SqlSettings(Schema):
+    """Where the database is, how long one operation may take in seconds, and how many connections."""
+
+    url = fields.String(load_default="sqlite:///instance/webcall.db")
+    timeout_s = fields.Float(
+        load_default=2.0,
+        validate=validate.Range(min=0.1, max=60, error="not a number of seconds from {min} to {max}"),
+    )
+    pool_size = fields.Integer(
+        load_default=16, validate=validate.Range(min=1, max=1000, error="not a number from {min} to {max}")
+    )
+
+    @validates("url")
+    def check_url(self, url: str, data_key: str) -> None:
+        """Raise `ValidationError`, which quotes nothing of it, unless a database of ours can be meant."""
+        try:
+            from sqlalchemy.engine import make_url
+            from sqlalchemy.exc import SQLAlchemyError
+        except ImportError:
+            raise ValidationError("needs the extra: pip install 'webcall[sql]'") from None
+        try:
+            parsed = make_url(url)
+        except (SQLAlchemyError, ValueError):
+            raise ValidationError(f"not a database URL: {MEND}") from None
+        kind = parsed.get_backend_name()
+        if parsed.drivername not in (*DIALECTS, *DIALECTS.values()):
+            raise ValidationError(f"neither SQLite nor PostgreSQL: {MEND}")
+        if not parsed.database:
+            raise ValidationError(f"names no database: {MEND}")
+        if kind == "sqlite":
+            _check_file(parsed.database)
+        elif any(not isinstance(value, str) for value in parsed.query.values()):
+            raise ValidationError("an option stands twice: remove one of them")
+        else:
+            _check_driver()
+
+
+def _check_file(path: str) -> None:
+    if path == ":memory:" or path.startswith("file:"):
+        raise ValidationError(f"SQLite needs a file of its own, which all processes share: {MEND}")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValidationError("the folder of the SQLite file is not there: make it first")
+
+
+def _check_driver() -> None:
+    try:
+        import psycopg  # noqa: F401  # whether it is there
+    except ImportError:
+        raise ValidationError("needs the extra: pip install 'webcall[sql]'") from None
+
+
+def engine_url(url: str) -> Any:
+    """Return the URL for SQLAlchemy's engine, with the driver that the extra brings."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    return parsed.set(drivername=DIALECTS.get(parsed.drivername, parsed.drivername))
