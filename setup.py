@@ -75,7 +75,7 @@ setup(
         # Limits and counts that several processes share.
         "redis": ["redis>=6.0"],
         # Backends: a caller's own login, databases that SQLAlchemy speaks to, a company's own service.
-        "jwt": ["pyjwt[crypto]>=2.10", "urllib3>=2.2"],
+        "jwt": ["pyjwt[crypto]>=2.10", "aiohttp>=3.10"],
         "sql": ["sqlalchemy>=2.0.40", "psycopg[binary]>=3.2"],
         "http": ["aiohttp>=3.10"],
         # One for each provider of models that an assistant may name.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -57,6 +57,7 @@ class Setup:
     validators: tuple[Chosen, ...]
     stores: tuple[Chosen, ...]
     settings: Mapping[str, dict[str, Any]] = field(repr=False)
+    reading: Reading | None = field(default=None, repr=False)
 
 
 def prepare(
@@ -88,7 +89,28 @@ def prepare(
         validators=tuple(Chosen(plugins.validators[name], *chosen[name]) for name in reading.validators),
         stores=tuple(Chosen(plugins.stores[name], *chosen[name]) for name in reading.stores),
         settings={name: settings for name, (settings, _) in chosen.items()},
+        reading=reading,
     )
+
+
+def choose(setup: Setup, side: Literal["validators", "stores"], name: str) -> Chosen:
+    """Return one side of the backend `name`, whether it is in use or not, with its settings checked.
+
+    Raises `ConfigError` with every fault, one line each, as `prepare` does for those in use.
+    """
+    in_use = setup.validators if side == "validators" else setup.stores
+    for known in in_use:
+        if known.backend.name == name:
+            return known
+    offered = setup.plugins.validators if side == "validators" else setup.plugins.stores
+    if name not in offered or setup.reading is None:
+        raise ConfigError([f"no plugin offers a backend '{shown(name)}' for this{nearest(name, offered)}"])
+    reading = replace(setup.reading, validators=(name,), stores=())
+    loaded: dict[str, tuple[dict[str, Any], CacheSettings]] = {}
+    faults = list(_load_settings(offered[name], reading.backends.get(name, {}), loaded))
+    if lines := list(_lines(faults, reading)):
+        raise ConfigError(lines)
+    return Chosen(offered[name], *loaded[name])
 
 
 def settings_only(

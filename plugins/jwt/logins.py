@@ -10,18 +10,23 @@ import base64
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 
 from plugins.jwt.provider import Keys
-from webcall import Caller, Refused
+from webcall import Caller, RecordError, Refused
+from webcall.records import caller_from_record
 
 LONGEST = 16_384
-"""Characters of a token; a longer one is nobody's. gunicorn takes no header of more than 8,190 bytes."""
+"""Characters of a token; a longer one is nobody's, and is not read."""
 
+# PyJWT would pass over other characters, so that one login had many spellings.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _KEYS = ("issuer", "jwks_url", "algorithms", "timeout_s", "refresh_s", "retry_s", "serve_stale_s", "ca_file")
 
 log = logging.getLogger("plugins.jwt")
@@ -36,6 +41,9 @@ class Logins:
         self._audience: list[str] = settings["audience"]
         self._algorithms: list[str] = settings["algorithms"]
         self._claims: Mapping[str, str] = settings["claims"]
+        self._owner: str = settings["owner"]
+        self._max_concurrent_calls: int | None = settings["max_concurrent_calls"]
+        self._trust_unverified_email: bool = settings["trust_unverified_email"]
         self._required: Mapping[str, Any] = settings["required_claims"]
         self._leeway_s: float = settings["leeway_s"]
         self._keys = Keys(**{name: settings[name] for name in _KEYS})
@@ -81,9 +89,9 @@ class Logins:
 
     def _header_of_ours(self, token: str) -> dict[str, Any] | None:
         """Return the header of a token whose `iss`, unproved yet, is ours."""
-        parts = token.split(".", 3)
-        if len(token) > LONGEST or len(parts) != 3:
+        if len(token) > LONGEST or not _TOKEN.fullmatch(token):
             return None
+        parts = token.split(".")
         header, claims = _part(parts[0]), _part(parts[1])
         return header if header is not None and claims and claims.get("iss") == self._issuer else None
 
@@ -91,41 +99,61 @@ class Logins:
         for path, wanted in self._required.items():
             if not _has(_at(claims, path), wanted):
                 raise _refusal(f"required claim {path}")
-        try:
-            expires_at = datetime.fromtimestamp(claims["exp"] + self._leeway_s, UTC)
-        except (ValueError, OverflowError, OSError):
-            raise _refusal("exp") from None
-        owner, subject = self._text(claims, "owner"), self._text(claims, "subject")
+        subject = _text(_at(claims, self._claims["subject"]))
+        owner = self._owner or self._owner_of(claims)
         if not owner or not subject:
             raise _refusal("a claim that says who calls is missing")
-        if self._claims["owner"] == "email" and claims.get("email_verified", True) is not True:
-            # Anybody can write somebody else's address into a form (OpenID Connect Core, section 5.7).
-            raise _refusal("email is not verified")
-        return Caller(
-            email=owner,
-            name=self._text(claims, "name"),
-            org=self._text(claims, "org"),
+        record = {
+            "user_email": owner,
+            "user_name": _text(self._claim(claims, "name")),
+            "org_name": self._claim(claims, "org"),
+            "allowed_assistants": self._allowed(claims),
+            "rate_limit": self._claim(claims, "rate_limit"),
+            "max_concurrent_calls": self._max_concurrent_calls,
+        }
+        try:
+            # The rules of a key's record are those of a login, too.
+            caller = caller_from_record(record)
+        except RecordError as error:
+            raise RecordError(f"jwt: a login's claims, taken as a record: {error}") from None
+        return replace(
+            caller,
             key_id="jwt:" + hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:8],
-            allowed_assistants=self._allowed(claims),
-            rate_limit=self._text(claims, "rate_limit"),
             subject=subject,
             claims=dict(claims),
-            expires_at=expires_at,
+            expires_at=self._end(claims),
         )
 
-    def _text(self, claims: Mapping[str, Any], which: str) -> str | None:
-        path = self._claims[which]
-        found = _at(claims, path) if path else None
-        return found if isinstance(found, str) and found else None
+    def _owner_of(self, claims: Mapping[str, Any]) -> str | None:
+        path = self._claims["owner"]
+        found = _text(_at(claims, path))
+        if (path == "email" or path.endswith(".email")) and not self._trust_unverified_email:
+            # Anybody can write somebody else's address into a form (OpenID Connect Core, section 5.7).
+            verified = _at(claims, f"{path}_verified")
+            if verified not in (None, True, "true"):  # some providers write it as text
+                raise _refusal("email is not verified")
+        return found
 
-    def _allowed(self, claims: Mapping[str, Any]) -> frozenset[str] | None:
-        path = self._claims["allowed_assistants"]
-        if not path:
+    def _end(self, claims: Mapping[str, Any]) -> datetime:
+        try:
+            return datetime.fromtimestamp(int(claims["exp"]) + self._leeway_s, UTC)
+        except (ValueError, TypeError, OverflowError, OSError):
+            raise _refusal("exp") from None
+
+    def _claim(self, claims: Mapping[str, Any], which: str) -> Any:
+        path = self._claims[which]
+        return _at(claims, path) if path else None
+
+    def _allowed(self, claims: Mapping[str, Any]) -> Any:
+        if not self._claims["allowed_assistants"]:
             return None
-        found = _at(claims, path)
+        found = self._claim(claims, "allowed_assistants")
         # As OAuth writes scopes. Where the claim is looked for and absent, nothing is allowed.
-        names = found.split() if isinstance(found, str) else found if isinstance(found, list) else []
-        return frozenset(name for name in names if isinstance(name, str))
+        return found.split() if isinstance(found, str) else [] if found is None else found
+
+
+def _text(found: Any) -> str | None:
+    return found if isinstance(found, str) and found else None
 
 
 def _refusal(why: str) -> Refused:

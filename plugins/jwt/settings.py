@@ -60,6 +60,11 @@ class JwtSettings(Schema):
     audience = Listed(required=True)
     algorithms = Listed(load_default=["RS256", "ES256", "EdDSA"])
     jwks_url = fields.String(load_default="")
+    owner = fields.String(load_default="")
+    max_concurrent_calls = fields.Integer(
+        load_default=None, allow_none=True, validate=validate.Range(min=0, error="below 0")
+    )
+    trust_unverified_email = fields.Boolean(load_default=False)
     claims = fields.Nested(ClaimsSchema, load_default=lambda: ClaimsSchema().load({}))
     required_claims = fields.Dict(keys=fields.String(), load_default=dict)
     leeway_s = _seconds(30, 0, 300)
@@ -73,9 +78,9 @@ class JwtSettings(Schema):
     def check_issuer(self, issuer: str, data_key: str) -> None:
         """Raise `ValidationError` unless the provider can be asked safely, and the extra is there."""
         try:
-            import cryptography  # noqa: F401  # whether they are there
+            import aiohttp  # noqa: F401  # whether they are there
+            import cryptography  # noqa: F401
             import jwt  # noqa: F401
-            import urllib3  # noqa: F401
         except ImportError:
             raise ValidationError("needs the extra: pip install 'webcall[jwt]'") from None
         if not issuer:
@@ -104,6 +109,14 @@ class JwtSettings(Schema):
                 )
         if not algorithms:
             raise ValidationError("missing: RS256, for example")
+
+    @validates("required_claims")
+    def check_required_claims(self, required: dict[str, Any], data_key: str) -> None:
+        """Raise `ValidationError` for what no token's claim could be, which would lock everybody out."""
+        for wanted in required.values():
+            values = wanted if isinstance(wanted, list) else [wanted]
+            if not values or not all(isinstance(one, str | bool | int | float) for one in values):
+                raise ValidationError("not a value, or a list of values, for each claim")
 
     @validates("ca_file")
     def check_ca_file(self, ca_file: str, data_key: str) -> None:

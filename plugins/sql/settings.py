@@ -20,7 +20,7 @@ class SqlSettings(Schema):
         validate=validate.Range(min=0.1, max=60, error="not a number of seconds from {min} to {max}"),
     )
     pool_size = fields.Integer(
-        load_default=16, validate=validate.Range(min=1, max=1000, error="not a number from {min} to {max}")
+        load_default=8, validate=validate.Range(min=1, max=1000, error="not a number from {min} to {max}")
     )
 
     @validates("url")

@@ -11,7 +11,6 @@ from sqlalchemy import (
     JSON,
     Column,
     Connection,
-    Engine,
     Index,
     Integer,
     MetaData,
@@ -79,27 +78,24 @@ def version_of(connection: Connection, table: Table) -> int | None:
     return 0 if found is None else int(found)
 
 
-def make(engine: Engine, table: Table) -> list[str]:
-    """Make a table or bring it on, in one transaction, and return a line for what was done.
+def make(connection: Connection, table: Table) -> list[str]:
+    """Make a table or bring it on, in a transaction that was begun; return a line for what was done.
 
     May be run by several processes at once. Raises `TooNew` for tables of a later release.
     """
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            # Any number will do, the same in every process; it is given back at the transaction's end.
-            connection.execute(text("SELECT pg_advisory_xact_lock(727283001)"))
-        else:
-            connection.execute(text("BEGIN IMMEDIATE"))
-        found = version_of(connection, table)
-        lines = pending(found, table)
-        VERSIONS.create(connection, checkfirst=True)
-        if found is None:
-            table.create(connection)
-        for version in range((VERSION if found is None else found) + 1, VERSION + 1):
-            STEPS[version](connection, table)
-        if lines:
-            connection.execute(VERSIONS.delete().where(VERSIONS.c.name == table.name))
-            connection.execute(VERSIONS.insert().values(name=table.name, version=VERSION))
+    if connection.dialect.name == "postgresql":
+        # Any number will do, the same in every process; it is given back at the transaction's end.
+        connection.execute(text("SELECT pg_advisory_xact_lock(727283001)"))
+    found = version_of(connection, table)
+    lines = pending(found, table)
+    VERSIONS.create(connection, checkfirst=True)
+    if found is None:
+        table.create(connection)
+    for version in range((VERSION if found is None else found) + 1, VERSION + 1):
+        STEPS[version](connection, table)
+    if lines:
+        connection.execute(VERSIONS.delete().where(VERSIONS.c.name == table.name))
+        connection.execute(VERSIONS.insert().values(name=table.name, version=VERSION))
     return lines
 
 

@@ -10,9 +10,10 @@ from webcall.cli.call import call
 from webcall.cli.check import check
 from webcall.cli.keys import keys
 from webcall.cli.plugins import plugins
+from webcall.cli.records import records
 
 webcall = BackendCommands("webcall", help="Look after the web-call service.")
-for command in (assistants, call, check, keys, plugins):
+for command in (assistants, call, check, keys, plugins, records):
     webcall.add_command(command)
 
 

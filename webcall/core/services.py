@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import structlog
 
@@ -26,7 +26,7 @@ from webcall.errors import BackendError
 from webcall.interfaces import AssistantStore, Closes, KeyValidator
 from webcall.logs import describe
 from webcall.plugin_manager import Plugins
-from webcall.startup import Chosen, Setup
+from webcall.startup import Chosen, Setup, choose
 
 T = TypeVar("T")
 
@@ -70,6 +70,11 @@ class Services:
     def stores(self) -> list[tuple[str, AssistantStore]]:
         """The assistant stores in use, by backend name, in the order in which they are asked."""
         return [(chosen.backend.name, self._make("store", chosen)) for chosen in self.setup.stores]
+
+    def side(self, side: Literal["validators", "stores"], name: str) -> Any:
+        """Return one side of a backend, in use or not. Raises `ConfigError` and `BackendError`."""
+        kind = "validator" if side == "validators" else "store"
+        return self._make(kind, choose(self.setup, side, name))
 
     def _make(self, kind: str, chosen: Chosen) -> Any:
         slot = (kind, chosen.backend.name)

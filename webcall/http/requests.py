@@ -15,7 +15,8 @@ _SHORTEST_KEY = 6
 log = structlog.stdlib.get_logger("webcall.request")
 
 # What begins like a key of this service does not get into a log, wherever a caller puts it.
-_LIKE_A_KEY = re.compile(r"lv[kp]_[A-Za-z0-9_-]{12,}")
+# A key, or the beginning of a signed token (JSON Web Token): `{"` in Base64 is `eyJ`.
+_LIKE_A_KEY = re.compile(r"lv[kp]_[A-Za-z0-9_-]{12,}|eyJ[A-Za-z0-9_-]{12,}[A-Za-z0-9_.-]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 

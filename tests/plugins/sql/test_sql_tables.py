@@ -74,7 +74,7 @@ def test_every_look_up_has_an_index(make: Callable[[type[Any]], Any]) -> None:
     explain = "EXPLAIN QUERY PLAN" if keys._connection.sqlite else "EXPLAIN"
     for statement in asked:
         compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-        with keys._connection._engine().connect() as session:
+        with keys._connection._pool().engine.connect() as session:
             plan = " ".join(str(row) for row in session.execute(text(f"{explain} {compiled}")))
         assert "USING INDEX" in plan or "Index Scan" in plan
         assert "Seq Scan" not in plan
