@@ -211,6 +211,12 @@ def expiry_of(record: Record) -> datetime | None:
     return expires_at
 
 
+def is_active(record: Record) -> bool:
+    """Return whether a key's record is not revoked, as `caller_from_record` sees it. Raises `RecordError`."""
+    active: bool = _load(_KEY, record, "API key record")["is_active"]
+    return active
+
+
 def _frozen(names: list[str] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 

@@ -20,6 +20,7 @@ from webcall.records import (
     check_assistant_record,
     check_key_record,
     hash_api_key,
+    is_active,
     key_hash_of,
     key_id_of,
 )
@@ -147,10 +148,11 @@ class Mover:
         if self._keys is None:
             return None
         check_key_record(record)
+        active = is_active(record)
         key_hash = str(key_hash_of(record))
         there = self._known_keys(self._keys)
         found = there.get(key_hash)
-        digest, active = _digest(record), _is_active(record)
+        digest = _digest(record)
         if found is None:
             if not self._dry_run:
                 self._keys.add_key(record)
@@ -219,7 +221,10 @@ def _known(keys: ManagesKeys) -> Iterator[tuple[str, tuple[bytes, bool]]]:
 
 
 def _is_active(record: Record) -> bool:
-    return record.get(ACTIVE) is not False
+    try:
+        return is_active(record)
+    except RecordError:
+        return False
 
 
 def _digest(record: Record) -> bytes:
