@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates
+from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates
 
 DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 MEND = "write sqlite:///instance/webcall.db, or postgresql://user:password@host:port/database"
@@ -23,43 +24,49 @@ class SqlSettings(Schema):
         load_default=8, validate=validate.Range(min=1, max=1000, error="not a number from {min} to {max}")
     )
 
+    @pre_load
+    def check_extra(self, data: Any, **_: Any) -> Any:
+        """Raise `ValidationError` where the driver is not installed."""
+        try:
+            import sqlalchemy  # noqa: F401  # whether it is there
+
+            if str(data.get("url")).startswith("postgres"):
+                import psycopg  # noqa: F401
+        except ImportError:
+            raise ValidationError("needs the extra: pip install 'webcall[sql]'") from None
+        return data
+
     @validates("url")
     def check_url(self, url: str, data_key: str) -> None:
         """Raise `ValidationError`, which quotes nothing of it, unless a database of ours can be meant."""
-        try:
-            from sqlalchemy.engine import make_url
-            from sqlalchemy.exc import SQLAlchemyError
-        except ImportError:
-            raise ValidationError("needs the extra: pip install 'webcall[sql]'") from None
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
             parsed = make_url(url)
         except (SQLAlchemyError, ValueError):
             raise ValidationError(f"not a database URL: {MEND}") from None
-        kind = parsed.get_backend_name()
         if parsed.drivername not in (*DIALECTS, *DIALECTS.values()):
             raise ValidationError(f"neither SQLite nor PostgreSQL: {MEND}")
         if not parsed.database:
             raise ValidationError(f"names no database: {MEND}")
-        if kind == "sqlite":
-            _check_file(parsed.database)
-        elif any(not isinstance(value, str) for value in parsed.query.values()):
+        if parsed.get_backend_name() == "sqlite":
+            _check_file(parsed.database, parsed.query)
+            return
+        if "@" in f"{parsed.host}{parsed.database}":
+            # The driver would quote it as a host's name, with the end of the password in it.
+            raise ValidationError("has an @ too many: in a user's name or password it is written %40")
+        if any(not isinstance(value, str) for value in parsed.query.values()):
             raise ValidationError("an option stands twice: remove one of them")
-        else:
-            _check_driver()
 
 
-def _check_file(path: str) -> None:
+def _check_file(path: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise ValidationError("a file takes no options: write its path alone")
     if path == ":memory:" or path.startswith("file:"):
         raise ValidationError(f"SQLite needs a file of its own, which all processes share: {MEND}")
     if not Path(path).absolute().parent.is_dir():
         raise ValidationError("the folder of the SQLite file is not there: make it first")
-
-
-def _check_driver() -> None:
-    try:
-        import psycopg  # noqa: F401  # whether it is there
-    except ImportError:
-        raise ValidationError("needs the extra: pip install 'webcall[sql]'") from None
 
 
 def engine_url(url: str) -> Any:

@@ -73,7 +73,7 @@ def test_what_cannot_be_installed_is_named(
         (machine / "apt-get").write_text('#!/bin/sh\necho "$@" >> "$LOG"; exit 100\n')
     assert programs.main() == 0
     told = capfd.readouterr().err.splitlines()
-    assert "apt-get install chromium redis-server strace" in told[-1]
+    assert "apt-get install chromium redis-server postgresql strace" in told[-1]
     assert (tmp_path / "log").exists() is (why == "apt-get fails")
     if why == "apt-get fails":
         assert told[-2].startswith("apt-get update failed")

@@ -114,7 +114,7 @@ def _somebody() -> pwd.struct_passwd:
 
 
 @contextmanager
-def _running() -> Iterator[PostgresServer]:
+def running() -> Iterator[PostgresServer]:
     # Not below pytest's folder, which root alone may enter.
     folder = Path(tempfile.mkdtemp(prefix="webcall-postgres-"))
     if not os.geteuid():
@@ -131,14 +131,14 @@ def _running() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A running server for the whole session."""
-    with _running() as server:
+    with running() as server:
         yield server
 
 
 @pytest.fixture
 def postgres_outage() -> Iterator[PostgresServer]:
     """A running server of the test's own, to stop and to start."""
-    with _running() as server:
+    with running() as server:
         yield server
 
 

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from marshmallow import ValidationError
 from sqlalchemy import insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plugins.sql.assistants import SqlAssistants
 from plugins.sql.connection import Connection
 from plugins.sql.keys import SqlKeys
-from plugins.sql.settings import SqlSettings
 from plugins.sql.tables import ASSISTANTS, KEYS, VERSION, VERSIONS
 from tests.support.deployment import ROOT
 from webcall.errors import BackendError, Conflict
 from webcall.interfaces import Caller
 
 ADA = "ada@example.com"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'kept.db'}"
-    address: str = request.getfixturevalue("postgres_database")
-    return address
 
 
 @pytest.fixture
@@ -81,6 +66,19 @@ def test_every_look_up_has_an_index(make: Callable[[type[Any]], Any]) -> None:
         assert "SCAN webcall" not in plan
         assert "Sort" not in plan
         assert "TEMP B-TREE" not in plan
+
+
+def test_a_look_up_begins_no_transaction(make: Callable[[type[Any]], Any]) -> None:
+    """Nothing goes to the server beside the statement, and no lock is left behind."""
+    keys = make(SqlKeys)
+    keys.prepare()
+
+    def ask(session: Any) -> bool:
+        session.execute(select(KEYS)).first()
+        driver = session.connection.driver_connection
+        return bool(driver.in_transaction if keys._connection.sqlite else driver.info.transaction_status)
+
+    assert not keys._connection.read(ask)
 
 
 def _recording(connection: Connection, asked: list[Any]) -> Any:
@@ -153,6 +151,34 @@ def test_processes_may_make_the_tables_at_once(url: str) -> None:
     assert sorted(told) == ["['table webcall_api_keys']", "[]", "[]", "[]"]
 
 
+def test_processes_share_the_tables(url: str, make: Callable[[type[Any]], Any]) -> None:
+    """What several processes write at the same time is all there, and each reads the others' at once."""
+    code = (
+        "import sys; from plugins.sql.connection import Connection; from plugins.sql.keys import SqlKeys\n"
+        "keys = SqlKeys(Connection(sys.argv[1], 20, 2)); sys.stdin.readline()\n"
+        "for n in range(40):\n"
+        "    key_hash = f'{sys.argv[2]}{n:02}' + 'a' * 61\n"
+        "    keys.add_key({'api_key_hash': key_hash, 'user_email': 'ada@example.com'})\n"
+        "    assert keys.update_key(key_hash, {'note': n})\n"
+    )
+    keys = make(SqlKeys)
+    keys.prepare()
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, url, str(n)], cwd=ROOT, text=True, stdin=-1)
+        for n in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    while any(writer.poll() is None for writer in writers):
+        keys.validate("lvk_unknown")
+    for writer in writers:
+        writer.communicate()
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert sorted(record["note"] for record in keys.list_keys()) == sorted([*range(40)] * 3)
+
+
 def test_two_owners_cannot_both_have_an_id(make: Callable[[type[Any]], Any]) -> None:
     """Of many puts of one id at once, by two owners, one owner's go in and the other's are conflicts."""
     assistants = make(SqlAssistants)
@@ -202,40 +228,3 @@ def test_a_listing_goes_on_past_its_batches(make: Callable[[type[Any]], Any]) ->
     assert [record["assistant_id"] for record in assistants.list_assistants()] == [
         f"{n:05}" for n in range(1100)
     ]
-
-
-def test_a_file_is_its_owners(tmp_path: Path) -> None:
-    """An SQLite file is readable by its owner only, its write-ahead log included."""
-    before = os.umask(0)
-    try:
-        keys = SqlKeys(Connection(f"sqlite:///{tmp_path / 'kept.db'}", timeout_s=1, pool_size=1))
-        keys.add_key({"api_key_hash": "a" * 64, "user_email": ADA})
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    finally:
-        os.umask(before)
-    assert set(modes.values()) == {0o600}
-    assert "kept.db-wal" in modes
-    with sqlite3.connect(tmp_path / "kept.db") as other:
-        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    other.close()
-    keys.close()
-
-
-@pytest.mark.parametrize(
-    ("written", "told"),
-    [
-        ("nonsense", "not a database URL"),
-        ("mysql://ada:canary@host/db", "neither SQLite nor PostgreSQL"),
-        ("postgresql://ada:canary@host", "names no database"),
-        ("sqlite:///:memory:", "a file of its own"),
-        ("sqlite://", "names no database"),
-        ("sqlite:////nowhere/at/all/kept.db", "the folder of the SQLite file is not there"),
-    ],
-)
-def test_an_unusable_url_is_told_without_quoting_it(written: str, told: str) -> None:
-    """What is wrong with a URL is told with a mend, and nothing of it is quoted."""
-    with pytest.raises(ValidationError) as caught:
-        SqlSettings().load({"url": written})
-    [line] = caught.value.messages_dict["url"]
-    assert told in line
-    assert "canary" not in line
