@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports pytest livekit frontend programs bench clean distclean
+.PHONY: help run test lint types imports pytest livekit frontend programs provider bench clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,7 +31,7 @@ imports: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports --no-cache
 
 # Coverage data of this run in a folder of its own: two runs at once would combine each other's.
-pytest: $(INSTALLED) livekit frontend programs ## the tests with branch coverage; PYTEST_ARGS goes to pytest
+pytest: $(INSTALLED) livekit frontend programs provider ## the tests with branch coverage; PYTEST_ARGS goes to pytest
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && \
 	COVERAGE_FILE=$$data/coverage $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
@@ -43,6 +43,9 @@ frontend: $(INSTALLED) ## LiveKit's library for browsers, fetched once
 
 programs: $(INSTALLED) ## Chromium, Redis and strace for the tests, installed once where apt can
 	@$(BIN)/python -m scripts.programs
+
+provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once
+	@$(BIN)/python -m scripts.oidc_provider > /dev/null
 
 bench: $(INSTALLED) livekit ## measure what the README's figures come from
 	$(BIN)/python -m benchmarks.throughput

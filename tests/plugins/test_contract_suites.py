@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.support.company import SECRET, ExampleServer
 from tests.support.mongo import MongoServer
+from tests.support.oidc import ScriptedProvider
 from tests.support.programs import free_port
+from tests.support.tokens import AUDIENCE, FORGED, claims_of, key_set, token
+from webcall.interfaces import Caller
 from webcall.records import as_json_value
-from webcall.testing import AssistantStoreContract, KeyValidatorContract
+from webcall.testing import AssistantStoreContract, KeyValidatorContract, Logins, LoginValidatorContract
 
 Records = list[dict[str, Any]]
 Load = Callable[..., Any]
@@ -210,3 +215,37 @@ class TestHttpAssistants(AssistantStoreContract):
     @pytest.fixture
     def broken_store(self, load: Load) -> Any:
         return load("http", "assistants", {"url": f"http://127.0.0.1:{free_port()}", "secret": SECRET})
+
+
+class TestJwtLogins(LoginValidatorContract):
+    @pytest.fixture
+    def logins(self, load: Load, scripted_provider: ScriptedProvider) -> Logins:
+        scripted_provider.keys = key_set()
+        issuer = scripted_provider.issuer
+        settings = {"issuer": issuer, "audience": AUDIENCE, "leeway_s": 0, "claims": {"org": "org"}}
+        ends = claims_of(issuer)["exp"]
+        people = [("1", "ada@example.com", "Engines"), ("2", "eve@example.com", None)]
+        known = {}
+        for subject, email, org in people:
+            claims = claims_of(issuer, sub=subject, email=email, org=org, exp=ends)
+            known[token(issuer, **claims)] = Caller(
+                email=email,
+                org=org,
+                key_id=f"jwt:{hashlib.sha256(subject.encode()).hexdigest()[:8]}",
+                subject=subject,
+                claims=claims,
+                expires_at=datetime.fromtimestamp(ends, UTC),
+            )
+        return Logins(
+            validator=load("jwt", "keys", settings),
+            known=known,
+            renewed=token(issuer, sub="1", exp=ends + 60),
+            refused={name: forge(issuer, f"{issuer}/evil") for name, forge in FORGED.items()},
+        )
+
+    @pytest.fixture
+    def broken_validator(self, load: Load, scripted_provider: ScriptedProvider) -> Any:
+        # Its keys cannot be fetched from where nobody listens.
+        nowhere = f"http://127.0.0.1:{free_port()}"
+        settings = {"issuer": scripted_provider.issuer, "audience": AUDIENCE, "jwks_url": nowhere}
+        return load("jwt", "keys", settings)

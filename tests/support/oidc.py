@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import http.cookiejar
 import json
 import os
 import re
 import secrets
+import ssl
 import subprocess
 import threading
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -21,10 +22,10 @@ from typing import Any
 
 import pytest
 
-from scripts.livekit_server import TOOLS, NoLiveKitServer, go_install
+from scripts import oidc_provider as oidc_provider_program
+from scripts.oidc_provider import NoProvider
 from tests.support.programs import free_port, stop, wait_until, without
 
-SOURCE = "github.com/zitadel/oidc/v3/example/server@v3.51.17"
 CALLBACK = "http://localhost:9999/auth/callback"
 
 
@@ -34,7 +35,8 @@ class Provider:
     user, password, subject = "test-user@localhost", "verysecure", "id1"
     client, secret = "web", "secret"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._program = program
         self.port = free_port()
         self.issuer = f"http://localhost:{self.port}/"
         self._folder = folder
@@ -43,7 +45,7 @@ class Provider:
     def start(self) -> None:
         with (self._folder / "provider.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [str(_program())], env={**os.environ, "PORT": str(self.port)}, stdout=log, stderr=log
+                [str(self._program)], env={**os.environ, "PORT": str(self.port)}, stdout=log, stderr=log
             )
         wait_until(self._answers, self._process)
 
@@ -120,27 +122,14 @@ class _StopAtCallback(urllib.request.HTTPRedirectHandler):
         return fp if answer is None else answer
 
 
-def _program() -> Path:
-    program = TOOLS / "bin" / "oidc-provider"
-    TOOLS.mkdir(exist_ok=True)
-    with (TOOLS / "oidc-provider.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            tried: list[str] = []
-            log = TOOLS / "oidc-provider.log"
-            try:
-                built = go_install(SOURCE, program, TOOLS / "build-oidc", log, tried)
-            except NoLiveKitServer:
-                built = False
-            if not built:
-                without("an OpenID Connect provider", "; ".join(tried))
-    return program
-
-
 @pytest.fixture(scope="session")
 def oidc_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     """A running provider for the whole session."""
-    provider = Provider(tmp_path_factory.mktemp("oidc"))
+    try:
+        program = oidc_provider_program.ensure()
+    except NoProvider as error:
+        without("an OpenID Connect provider", str(error))
+    provider = Provider(program, tmp_path_factory.mktemp("oidc"))
     provider.start()
     yield provider
     provider.stop()
@@ -149,9 +138,11 @@ def oidc_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider
 class ScriptedProvider:
     """Answers with what a test says, and counts; `hold` lets answers wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.keys: list[dict[str, Any]] = []
         self.status = 200
+        self.headers: dict[str, str] = {}
+        self.drip_s = 0.0
         self.fetches = 0
         self.asked: list[str] = []
         self.hold = threading.Event()
@@ -177,17 +168,29 @@ class ScriptedProvider:
                 try:
                     self.send_response(provider.status)
                     self.send_header("Content-Length", str(len(body)))
+                    for name, value in provider.headers.items():
+                        self.send_header(name, value)
+                    if provider.drip_s:
+                        self._drip()
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
                     pass
+
+            def _drip(self) -> None:
+                self.flush_headers()
+                for number in range(10_000):
+                    self.wfile.write(f"X-{number}: drop\r\n".encode())
+                    time.sleep(provider.drip_s)
 
             def log_message(self, *_: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.issuer = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.issuer = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
@@ -203,3 +206,14 @@ def scripted_provider() -> Iterator[ScriptedProvider]:
     provider = ScriptedProvider()
     yield provider
     provider.close()
+
+
+def own_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate of 127.0.0.1 that only itself vouches for; return it, and a server's context."""
+    file, key = folder / "own.pem", folder / "own.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=own"]
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(file)]
+    subprocess.run([*command, *more], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key)
+    return file, context

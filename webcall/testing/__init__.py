@@ -33,6 +33,6 @@ pytest.register_assert_rewrite(
 
 from webcall.testing.assistants import AssistantStoreContract  # noqa: E402
 from webcall.testing.keys import KeyValidatorContract  # noqa: E402
-from webcall.testing.logins import LoginValidatorContract, Logins  # noqa: E402
+from webcall.testing.logins import Logins, LoginValidatorContract  # noqa: E402
 
 __all__ = ["AssistantStoreContract", "KeyValidatorContract", "LoginValidatorContract", "Logins"]

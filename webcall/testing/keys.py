@@ -51,6 +51,11 @@ class KeyValidatorContract(ValidatorContract):
         plain = {"api_key": PLAIN_KEY, "user_email": OWNER}
         return Asked(held(make_validator([*records, plain]) or make_validator(records)), [KEY, OTHER_KEY])
 
+    @pytest.fixture
+    def good(self) -> str:
+        """Return a key."""
+        return KEY
+
     def test_known_key_gives_every_field_of_its_owner(self, make_validator: MakeValidator) -> None:
         """A known key is answered with the caller that its record describes, field by field."""
         ends = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
