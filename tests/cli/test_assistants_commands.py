@@ -189,7 +189,7 @@ def test_a_read_only_store_names_who_can_write(env_app: Flask, make_app: MakeApp
     """On assistants from the environment, commands that write say so, and name a backend that can."""
     run = run_on(env_app)
     given = json.dumps(NEW)
-    assert "add file or mongo there" in run("assistants", "put", "-", answer=given, status=1).stderr
+    assert "add file, sql or mongo there" in run("assistants", "put", "-", answer=given, status=1).stderr
     assert "'env' is read-only" in run("assistants", "delete", "helper", "--yes", status=1).stderr
 
     run = run_on(

@@ -266,7 +266,7 @@ def test_read_only_keys_name_who_can_write(env_app: Flask, make_app: MakeApp, tm
     run = run_on(env_app)
     assert len(loaded(run("keys", "list", "--json"))) == len(API_KEYS)
     for command in (("create", "--owner", OWNER), ("hash-plain",)):
-        assert "add file or mongo there" in run("keys", *command, status=1).stderr
+        assert "add file, sql or mongo there" in run("keys", *command, status=1).stderr
     assert "'env' is read-only" in run("keys", "revoke", KEY[:12], status=1).stderr
 
     run = run_on(

@@ -16,7 +16,7 @@ from tests.cli.conftest import NO_LIVEKIT, SECRET, loaded, run_on
 from tests.support.deployment import API_KEYS, OWNER, ROOT, MakeApp, store_records
 from tests.support.mongo import MongoServer
 
-BUILT_IN = ("plugins.env", "plugins.file", "plugins.mongo")
+BUILT_IN = ("plugins.env", "plugins.file", "plugins.mongo", "plugins.sql", "plugins.jwt", "plugins.http")
 
 
 def flask(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,11 +45,17 @@ def test_plugins_tells_what_is_loaded_and_used(env_app: Flask) -> None:
         "env": "plugins.env",
         "file": "plugins.file",
         "mongo": "plugins.mongo",
+        "sql": "plugins.sql",
+        "jwt": "plugins.jwt",
+        "http": "plugins.http",
     }
     assert {name: (row["api keys"], row["assistants"]) for name, row in rows.items()} == {
         "env": ("in use", "in use"),
         "file": ("offered", "offered"),
         "mongo": ("offered", "offered"),
+        "sql": ("offered", "offered"),
+        "jwt": ("offered", "-"),
+        "http": ("offered", "offered"),
     }
     assert all(row["version"][0].isdigit() and row["description"] for row in rows.values())
     assert "plugins.mongo" in run("plugins").stdout

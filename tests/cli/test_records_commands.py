@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Flask
 
 from tests.cli.conftest import NO_LIVEKIT, Run, loaded, run_on
 from tests.support.deployment import API_KEYS, ASSISTANTS, KEY, OWNER, PLAIN_KEY, MakeApp, store_records
-from webcall.core.moving import portable, portable_key
-from webcall.interfaces import Caller
+from webcall.core.portable import portable
+from webcall.errors import BackendError
+from webcall.interfaces import Caller, Record
 from webcall.records import hash_api_key, key_hash_of
 
 MANY = 1200
@@ -31,11 +31,13 @@ def run(app: Flask) -> Run:
     return run_on(app)
 
 
-def held(app: Flask, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def held(app: Flask, name: str) -> tuple[dict[str, Record], dict[str, Record]]:
     """Return the keys by hash and the assistants by id that a backend has, in the forms of JSON."""
     services = app.extensions["webcall"]
-    keys = [portable_key(record) for record in services.side("validators", name).list_keys()]
-    assistants = [portable(record) for record in services.side("stores", name).list_assistants()]
+    keys = [portable("key", record).record for record in services.side("validators", name).list_keys()]
+    assistants = [
+        portable("assistant", record).record for record in services.side("stores", name).list_assistants()
+    ]
     return (
         {str(key_hash_of(record)): record for record in keys},
         {record["assistant_id"]: record for record in assistants},
@@ -47,7 +49,7 @@ def test_a_copy_has_everything(run: Run, app: Flask, backend: str) -> None:
     services = app.extensions["webcall"]
     dry = run("records", "copy", "--from", backend, "--to", "sql", "--dry-run")
     assert "dry run" in dry.stdout
-    with pytest.raises(Exception, match="unable to open"):
+    with pytest.raises(BackendError, match="tables are not there"):
         services.side("validators", "sql").validate(KEY)
     first = loaded(run("records", "copy", "--from", backend, "--to", "sql", "--json"))
     assert first["counts"] == {"keys written": len(API_KEYS), "assistants written": len(ASSISTANTS)}
@@ -74,8 +76,7 @@ def test_a_no_is_carried_over_and_never_undone(run: Run, app: Flask, backend: st
     for options in ((), ("--update",)):
         told = loaded(run("records", "copy", "--from", backend, "--to", "sql", "--json", *options, status=1))
         assert [one["why"] for one in told["left_out"]] == [
-
-            "the target has revoked this key, and a copy never revives one"
+            "this key has ended at the target, and a copy never revives one"
         ]
         keys = held(app, "sql")[0]
         assert (keys[gone]["is_active"], keys[stays]["is_active"]) == (False, False)
@@ -111,6 +112,19 @@ def test_through_a_file(run: Run, app: Flask, backend: str, tmp_path: Path) -> N
     assert f"keys written: {len(API_KEYS)}" in told
     assert held(app, "sql") == held(app, backend)
     assert "there already" in run("records", "import", "--to", "sql", "-", answer=text).stdout
+    nowhere = str(tmp_path / "missing" / "all.jsonl")
+    assert "cannot be written: No such file" in run("records", "export", nowhere, status=1).stderr
+
+
+def test_without_a_name_it_is_what_is_in_use(run: Run, app: Flask, tmp_path: Path) -> None:
+    """An export without --from reads the backend in use, an import without --to writes to it."""
+    file = tmp_path / "keys.jsonl"
+    run("records", "export", "--only", "keys", str(file))
+    header, *lines = file.read_text("utf-8").splitlines()
+    assert json.loads(header) == {"webcall_records": 1}
+    assert [json.loads(line)["kind"] for line in lines] == ["key"] * len(API_KEYS)
+    told = run("records", "import", str(file)).stdout
+    assert told == f"keys there already: {len(API_KEYS)}\n"
 
 
 @pytest.mark.parametrize(

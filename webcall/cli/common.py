@@ -94,10 +94,10 @@ def choose(backends: Sequence[tuple[str, Any]], can: type[Any], name: str | None
     if name is None:
         if able:
             return able[0]
-        raise WebCallError(f"no backend in {setting} can be written to: add file or mongo there")
+        raise WebCallError(f"no backend in {setting} can be written to: add file, sql or mongo there")
     if name in able:
         return name
-    hint = f"; {' and '.join(able)} can be" if able else f"; add file or mongo to {setting}"
+    hint = f"; {' and '.join(able)} can be" if able else f"; add file, sql or mongo to {setting}"
     if name in dict(backends):
         raise WebCallError(f"the backend '{name}' cannot be written to{hint}")
     raise WebCallError(f"the backend '{name}' is not in {setting}{hint}")

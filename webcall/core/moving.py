@@ -1,8 +1,8 @@
 """Move house: records from one backend, or a file, to another. Functions; the commands are in `webcall.cli`.
 
 What is there already is left as it is, so that a second run goes on where the first stopped. The one thing
-that is always carried over is a "no": a key that the source has revoked is revoked at the target, and one
-that the target has revoked is never revived. Nothing is ever deleted.
+that is always carried over is a "no": a key that the source has revoked, or lets end earlier, ends at the
+target too, and one that has ended at the target is never revived. Nothing is ever deleted.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
 
-from webcall.errors import BackendError, Conflict, RecordError, WebCallError
-from webcall.interfaces import ListsAssistants, ListsKeys, ManagesAssistants, ManagesKeys, Prepares, Record
+from webcall.core.portable import Kind, Source, portable
+from webcall.errors import BackendError, Conflict, RecordError
+from webcall.interfaces import ManagesAssistants, ManagesKeys, Prepares, Record
 from webcall.records import (
-    as_json_value,
     check_assistant_record,
     check_key_record,
-    hash_api_key,
+    expiry_of,
     is_active,
     key_hash_of,
     key_id_of,
@@ -27,19 +28,9 @@ from webcall.records import (
 
 T = TypeVar("T")
 
-Kind = Literal["key", "assistant"]
-ID, OWNER, ACTIVE = "assistant_id", "assistant_created_by_email", "is_active"
-
-# What only its own database means something by, and what no other place may have in plain.
-_LEFT_BEHIND = ("_id", "api_key")
-
-
-class Source(Protocol):
-    """Where records come from, in the forms that JSON has."""
-
-    def records(self) -> Iterator[tuple[Kind, Record]]:
-        """Yield every record with its kind."""
-        ...
+ID, OWNER = "assistant_id", "assistant_created_by_email"
+ACTIVE, EXPIRES = "is_active", "expires_at"
+LONG_AGO, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -49,48 +40,17 @@ class Moved:
     counts: dict[str, int] = field(default_factory=dict)
     left_out: list[tuple[Kind, str, str]] = field(default_factory=list)
 
-    def count(self, kind: Kind, outcome: str) -> None:
-        """Count one record: `written`, `updated`, `revoked` or `there already`."""
-        name = f"{kind}s {outcome}"
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def count(self, what: str) -> None:
+        """Count one record: `keys written`, `updated`, `revoked` or `there already`, for example."""
+        self.counts[what] = self.counts.get(what, 0) + 1
 
 
-class BackendSource:
-    """The records of a backend that can list them, either side or both."""
+class _There(NamedTuple):
+    """What is known of a key at the target: of the record itself nothing is held."""
 
-    def __init__(self, name: str, keys: Any = None, assistants: Any = None) -> None:
-        """Take the sides; None for one that is not wanted. Raises `WebCallError` if one cannot list."""
-        for side, can, what in ((keys, ListsKeys, "keys"), (assistants, ListsAssistants, "assistants")):
-            if side is not None and not isinstance(side, can):
-                raise WebCallError(
-                    f"the backend '{name}' cannot list its {what}: nothing can be copied from it"
-                )
-        self._keys = keys
-        self._assistants = assistants
-
-    def records(self) -> Iterator[tuple[Kind, Record]]:
-        """Yield every record with its kind, keys first, as it can be stored elsewhere."""
-        for record in self._keys.list_keys() if self._keys is not None else ():
-            yield "key", portable_key(record)
-        for record in self._assistants.list_assistants() if self._assistants is not None else ():
-            yield "assistant", portable(record)
-
-
-def portable(record: Record) -> dict[str, Any]:
-    """Return a record as any backend can store it: in the forms of JSON, without a database's own `_id`."""
-    kept = {name: value for name, value in record.items() if name not in _LEFT_BEHIND}
-    found: dict[str, Any] = as_json_value(kept)
-    return found
-
-
-def portable_key(record: Record) -> dict[str, Any]:
-    """Return a key's record as any backend can store it: a plain key becomes its hash and its id."""
-    found = portable(record)
-    plain = record.get("api_key")
-    if isinstance(plain, str) and plain:
-        found["api_key_hash"] = record.get("api_key_hash") or hash_api_key(plain)
-        found.setdefault("api_key_prefix", key_id_of(record))
-    return found
+    digest: bytes
+    ends: datetime
+    fields: frozenset[str]
 
 
 class Mover:
@@ -98,29 +58,24 @@ class Mover:
 
     def __init__(
         self,
-        name: str,
-        keys: Any = None,
-        assistants: Any = None,
+        keys: ManagesKeys | None = None,
+        assistants: ManagesAssistants | None = None,
         *,
+        only: Kind | None = None,
         update: bool = False,
         dry_run: bool = False,
     ) -> None:
-        """Take the target's sides; None for one that is not wanted.
+        """Take the target's sides; None for one that it does not have, whose records are left out.
 
-        `update`: what differs is written over; `dry_run`: nothing is written at all. Raises
-        `WebCallError` if a side cannot be written to.
+        `only`: records of the other kind are passed over; `update`: what differs is written over;
+        `dry_run`: nothing is written at all.
         """
-        for side, can, what in ((keys, ManagesKeys, "keys"), (assistants, ManagesAssistants, "assistants")):
-            if side is not None and not isinstance(side, can):
-                raise WebCallError(
-                    f"the backend '{name}' is read-only: it takes no {what}; file, mongo and sql do"
-                )
-        self._keys: ManagesKeys | None = keys
-        self._assistants: ManagesAssistants | None = assistants
+        self._keys = keys
+        self._assistants = assistants
+        self._only = only
         self._update = update
         self._dry_run = dry_run
-        # Of each key at the target: what its record comes to, and whether it is active. No record is held.
-        self._there: dict[str, tuple[bytes, bool]] | None = None
+        self._there: dict[str, _There] = {}
 
     def move(self, source: Source, told: Callable[[int], None] = lambda _: None) -> Moved:
         """Bring every record of the source, and return what became of them.
@@ -133,53 +88,77 @@ class Mover:
             for side in (self._keys, self._assistants):
                 if isinstance(side, Prepares):
                     side.prepare()
-        for number, (kind, record) in enumerate(source.records(), start=1):
+        self._there = self._known()
+        for number, entry in enumerate(source.entries(), start=1):
+            if self._only not in (None, entry.kind):
+                continue
             try:
-                outcome = self._key(record) if kind == "key" else self._assistant(record)
+                outcome = self._key(entry.record) if entry.kind == "key" else self._assistant(entry.record)
             except (Conflict, RecordError) as error:
-                moved.left_out.append((kind, name_of(kind, record), " ".join(str(error).split())))
+                name = name_of(entry.kind, entry.record)
+                moved.left_out.append((entry.kind, name, " ".join(str(error).split())))
             else:
-                if outcome is not None:
-                    moved.count(kind, outcome)
+                moved.count(f"{entry.kind}s {outcome}")
+                if outcome in ("written", "updated") and entry.as_text:
+                    moved.count("records with times, ids and the like that became text")
             told(number)
         return moved
 
-    def _key(self, record: Record) -> str | None:
+    def _key(self, record: Record) -> str:
         if self._keys is None:
-            return None
+            raise Conflict("the target keeps no keys")
         check_key_record(record)
-        active = is_active(record)
         key_hash = str(key_hash_of(record))
-        there = self._known_keys(self._keys)
-        found = there.get(key_hash)
-        digest = _digest(record)
+        new, found = _seen(record), self._there.get(key_hash)
         if found is None:
             if not self._dry_run:
                 self._keys.add_key(record)
-            there[key_hash] = (digest, active)
+            self._there[key_hash] = new
             return "written"
-        if found[0] == digest or not (found[1] or active):
+        now = datetime.now(UTC)
+        if found.ends <= now:
+            if new.ends > now:
+                raise Conflict("this key has ended at the target, and a copy never revives one")
             return "there already"
-        if found[1] and not active:
-            self._change_key(self._keys, key_hash, {ACTIVE: False})
-            there[key_hash] = (b"", False)
+        if new.ends == LONG_AGO:
+            self._change_key(key_hash, {ACTIVE: False})
+            self._there[key_hash] = found._replace(ends=LONG_AGO)
             return "revoked"
-        if not found[1]:
-            raise Conflict("the target has revoked this key, and a copy never revives one")
+        if found.digest == new.digest and found.ends == new.ends:
+            return "there already"
         if not self._update:
-            raise Conflict("the target has another record of this key; --update writes over it")
-        self._change_key(self._keys, key_hash, record)
+            if new.ends >= found.ends:
+                raise Conflict("the target has another record of this key; --update writes over it")
+            self._change_key(key_hash, {EXPIRES: record[EXPIRES]})
+            self._there[key_hash] = found = found._replace(ends=new.ends)
+            if found.digest == new.digest:
+                return "ended earlier"
+            raise Conflict("of this key's new record only its end was taken; --update writes the rest over")
+        # Not its state: the target may have revoked it since.
+        gone = dict.fromkeys(found.fields - new.fields)
+        self._change_key(key_hash, {**gone, **{name: record[name] for name in new.fields}})
+        self._there[key_hash] = new
         return "updated"
 
-    def _change_key(self, keys: ManagesKeys, key_hash: str, changes: Mapping[str, Any]) -> None:
-        if not self._dry_run and not keys.update_key(key_hash, changes):
+    def _change_key(self, key_hash: str, changes: Mapping[str, Any]) -> None:
+        if self._keys is not None and not self._dry_run and not self._keys.update_key(key_hash, changes):
             raise BackendError("the target has no such key any more: run it again")
 
-    def _known_keys(self, keys: ManagesKeys) -> dict[str, tuple[bytes, bool]]:
-        if self._there is None:
-            nothing: list[tuple[str, tuple[bytes, bool]]] = []
-            self._there = dict(self._looked(keys, lambda: list(_known(keys)), nothing))
-        return self._there
+    def _known(self) -> dict[str, _There]:
+        keys = self._keys
+        if keys is None:
+            return {}
+        nothing: Iterable[Record] = ()
+        found: dict[str, _There] = {}
+        shared: dict[frozenset[str], frozenset[str]] = {}
+        for record in self._looked(keys, lambda: _begun(keys.list_keys()), nothing):
+            if key_hash := key_hash_of(record):
+                seen = _seen(portable("key", record).record)
+                there = seen._replace(fields=shared.setdefault(seen.fields, seen.fields))
+                # An old key may stand there twice: a no counts.
+                before = found.get(key_hash)
+                found[key_hash] = there if before is None or there.ends < before.ends else before
+        return found
 
     def _looked(self, side: object, look: Callable[[], T], empty: T) -> T:
         """Return what is found at the target; `empty` where a dry run finds it without its tables."""
@@ -190,21 +169,21 @@ class Mover:
                 return empty
             raise
 
-    def _assistant(self, record: Record) -> str | None:
+    def _assistant(self, record: Record) -> str:
         if self._assistants is None:
-            return None
+            raise Conflict("the target keeps no assistants")
         check_assistant_record(record)
         target = self._assistants
         found = self._looked(target, lambda: target.find_assistant(record[ID]), None)
         if found is not None:
             if found.get(OWNER) != record[OWNER]:
                 raise Conflict("another owner has this id at the target")
-            if _digest(portable(found)) == _digest(record):
+            if _digest(portable("assistant", found).record) == _digest(record):
                 return "there already"
             if not self._update:
                 raise Conflict("the target has another definition under this id; --update writes over it")
         if not self._dry_run:
-            self._assistants.put_assistant(record)
+            target.put_assistant(record)
         return "written" if found is None else "updated"
 
 
@@ -214,85 +193,34 @@ def name_of(kind: Kind, record: Record) -> str:
     return found if isinstance(found, str) and found else "without a name"
 
 
-def _known(keys: ManagesKeys) -> Iterator[tuple[str, tuple[bytes, bool]]]:
-    for record in keys.list_keys():
-        if key_hash := key_hash_of(record):
-            yield key_hash, (_digest(portable_key(record)), _is_active(record))
+def _begun(records: Iterable[Record]) -> Iterator[Record]:
+    """Ask for the first record now, so that what fails does so here."""
+    rest = iter(records)
+    first = next(rest, None)
+
+    def all_of_them() -> Iterator[Record]:
+        if first is not None:
+            yield first
+            yield from rest
+
+    return all_of_them()
 
 
-def _is_active(record: Record) -> bool:
+def _seen(record: Record) -> _There:
+    # A field that is None is as good as none. Whether and until when it is good is looked at by itself.
+    fields = {name: value for name, value in record.items() if value is not None and name != ACTIVE}
+    rest = {name: value for name, value in fields.items() if name != EXPIRES}
+    return _There(_digest(rest), _end_of(record), frozenset(fields))
+
+
+def _end_of(record: Record) -> datetime:
+    """Return until when a key is good: `LONG_AGO` if it is revoked or unusable, `NEVER` if it has no end."""
     try:
-        return is_active(record)
+        return (expiry_of(record) or NEVER) if is_active(record) else LONG_AGO
     except RecordError:
-        return False
+        return LONG_AGO
 
 
 def _digest(record: Record) -> bytes:
     text = json.dumps(record, sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
-
-
-HEADER = {"webcall_records": 1}
-"""The first line of an exported file: what it is, and the version of its form."""
-
-
-def export_lines(source: Source) -> Iterator[str]:
-    """Yield the lines of an exported file, each a JSON object, without their ends.
-
-    Prompts and hashes of keys are in them, and no plain key.
-    """
-    yield json.dumps(HEADER)
-    for kind, record in source.records():
-        yield json.dumps({"kind": kind, "record": record}, ensure_ascii=True)
-
-
-class ImportSource:
-    """The records of an exported file, checked whole before the first is taken."""
-
-    def __init__(self, open_lines: Callable[[], Iterable[str]]) -> None:
-        """Take what opens the file's lines, from the first on, each time that it is called.
-
-        Raises `WebCallError` that names the lines that cannot be used, by number and without quoting them.
-        """
-        self._open_lines = open_lines
-        faults = [fault for fault, _ in self._read() if fault]
-        if faults:
-            more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-            raise WebCallError(f"nothing was imported: {'; '.join(faults[:5])}{more}")
-
-    def records(self) -> Iterator[tuple[Kind, Record]]:
-        """Yield every record with its kind."""
-        for _, found in self._read():
-            if found is not None:
-                yield found
-
-    def _read(self) -> Iterator[tuple[str, tuple[Kind, Record] | None]]:
-        lines = iter(self._open_lines())
-        if _parsed(next(lines, "")) != HEADER:
-            yield "line 1: not the header of a file that `flask webcall records export` wrote", None
-            return
-        for number, line in enumerate(lines, start=2):
-            if line.strip():
-                yield _record_of(number, _parsed(line))
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _record_of(number: int, entry: Any) -> tuple[str, tuple[Kind, Record] | None]:
-    if not isinstance(entry, dict) or entry.keys() != {"kind", "record"}:
-        return f"line {number}: not an object of kind and record", None
-    kind, record = entry["kind"], entry["record"]
-    if kind not in ("key", "assistant") or not isinstance(record, dict):
-        return f"line {number}: neither a key nor an assistant", None
-    if kind == "key" and record.get("api_key") is not None:
-        return f"line {number}: a key in plain, which no backend stores", None
-    try:
-        (check_key_record if kind == "key" else check_assistant_record)(record)
-    except RecordError as error:
-        return f"line {number}: {error}", None
-    return "", (kind, record)
