@@ -74,7 +74,8 @@ def test_entry_point_is_a_plugin_too(write: Write, tmp_path: Path) -> None:
     _, [fault] = load_plugins(["acme", "acme_module"])
     assert fault == "acme_module: the same plugin as acme: remove one of them"
     _, [fault] = load_plugins(["acmee"])
-    assert "did you mean 'acme'? (there are: acme, plugins.env, plugins.file, plugins.mongo)" in fault
+    there = "plugins.env, plugins.file, plugins.http, plugins.jwt, plugins.mongo, plugins.sql"
+    assert f"did you mean 'acme'? (there are: acme, {there})" in fault
 
 
 def test_entry_point_of_two_packages_is_refused(write: Write, tmp_path: Path) -> None:

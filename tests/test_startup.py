@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from webcall.config.schema import ConfigSchema
@@ -156,7 +157,15 @@ def test_every_fault_is_told_at_once() -> None:
             "auth": {"validators": ["mongo"], "order": 1},
             "limits": {"per_key": "${GONE_LIMIT}"},
             "http": {"metrics_token": "${GONE_TOKEN}"},
-            "plugins": ["plugins.env", "plugins.file", "plugins.mongo", "no_such"],
+            "plugins": [
+                "plugins.env",
+                "plugins.file",
+                "plugins.mongo",
+                "plugins.sql",
+                "plugins.jwt",
+                "plugins.http",
+                "no_such",
+            ],
             "backends": {
                 "mongo": {"uri": "${GONE_URI}", "timeout_s": "canary"},
                 "file": {"api_key": "canary"},
@@ -241,6 +250,7 @@ def lines_about(tree: dict[str, Any]) -> list[str] | None:
     return None
 
 
+@hypothesis_settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=6))
 def test_any_tree_is_prepared_or_refused_line_by_line(tree: dict[str, Any]) -> None:
     """Whatever settings are given, the answer is a set-up or `ConfigError` with printable lines."""
@@ -252,6 +262,7 @@ def test_any_tree_is_prepared_or_refused_line_by_line(tree: dict[str, Any]) -> N
     assert SECRET not in "".join(lines or ())
 
 
+@hypothesis_settings(deadline=None)
 @given(VALUES)
 def test_good_settings_with_any_section_beside_them(value: Any) -> None:
     """Good required settings are not called missing, whatever stands beside them."""

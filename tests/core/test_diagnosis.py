@@ -18,7 +18,7 @@ from webcall.core.diagnosis import diagnose
 from webcall.core.holdings import Finding
 
 Diagnose = Callable[..., list[Finding]]
-BUILT_IN = ("plugins.env", "plugins.file", "plugins.mongo")
+BUILT_IN = ("plugins.env", "plugins.file", "plugins.mongo", "plugins.sql", "plugins.jwt", "plugins.http")
 
 
 class Mute:

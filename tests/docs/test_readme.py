@@ -23,7 +23,7 @@ from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment,
 from tests.support.livekit import LiveKitServer
 from webcall.core.dispatch import dispatch_metadata
 from webcall.records import AssistantSchema, KeySchema, hash_api_key
-from webcall.startup import prepare
+from webcall.startup import CacheSchema, prepare
 from webcall.worker.job import KNOWN_FIELDS
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -88,8 +88,14 @@ def test_settings_table_has_what_an_operator_types() -> None:
     tree = settings()
     written = {f"{top}.{name}" for top, under in tree.items() if isinstance(under, dict) for name in under}
     written = {path for path in written if not path.startswith("backends.")} | {"plugins"}
-    written |= {f"backends.{name}.{one}" for name, under in tree["backends"].items() for one in under}
+    backends = {
+        f"backends.{name}.{one}": told for name, of in tree["backends"].items() for one, told in of.items()
+    }
+    nested = backends.pop("backends.jwt.claims")
+    written |= {*backends, *(f"backends.jwt.claims.{name}" for name in nested)}
     assert set(rows) == written
+    caches = set(re.findall(r"^\| `backends\.\*\.(\w+)` \|", make_table(), re.MULTILINE))
+    assert caches == {*CacheSchema().fields}
 
 
 def test_status_table_is_the_documents(document: Json) -> None:

@@ -95,7 +95,17 @@ def test_no_canary_gets_out(
     assistants = tmp_path / "assistants.json"
     keys.write_text(json.dumps(API_KEYS))
     assistants.write_text(json.dumps(ASSISTANTS))
-    config = settings(plugins=["plugins.env", "plugins.file", "plugins.mongo", "leaky"])
+    config = settings(
+        plugins=[
+            "plugins.env",
+            "plugins.file",
+            "plugins.mongo",
+            "plugins.sql",
+            "plugins.jwt",
+            "plugins.http",
+            "leaky",
+        ]
+    )
     config["livekit"]["timeout_s"] = 1
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
 
