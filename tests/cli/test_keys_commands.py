@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.cli.conftest import Run, loaded, run_on, table
+from tests.cli.conftest import NO_LIVEKIT, Run, loaded, run_on, table
 from tests.support.deployment import (
     API_KEYS,
     APP_KEY,
@@ -24,6 +24,7 @@ from tests.support.deployment import (
     SUBDOMAINS,
     MakeApp,
     bearer,
+    store_records,
 )
 from webcall.core.keys import list_keys
 from webcall.records import hash_api_key
@@ -171,6 +172,23 @@ def test_a_yes_revokes(run: Run, works: Works) -> None:
     result = run("keys", "revoke", KEY[:12], answer="y\n")
     assert f"Revoke the key {KEY[:12]} of {OWNER}?" in result.stderr
     assert not works(KEY)
+
+
+def test_a_revocation_tells_of_kept_answers(
+    make_app: MakeApp, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Where a running service keeps answers, the command says for how long they may still count."""
+    environment = NO_LIVEKIT | store_records("file", tmp_path, request)
+    paths = {"api_keys": environment["WEBCALL_API_KEYS_FILE"]}
+    kept = {"cache_s": 30, "stale_if_error_s": 60}
+    run = run_on(make_app(environment, backends={"file": paths | kept}))
+    told = run("keys", "revoke", KEY[:12], "--yes").stderr
+    assert "may work for up to 30 s more" in told
+    assert "for up to 90 s" in told
+    assert (
+        "may work"
+        not in run_on(make_app(environment))("keys", "revoke", hash_api_key(LISTED_KEY)[:8], "--yes").stderr
+    )
 
 
 def test_the_list_shows_ids_and_states(run: Run, backend: str) -> None:
