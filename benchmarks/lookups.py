@@ -1,8 +1,9 @@
 """How long a look-up takes in each backend, with and without the cache.
 
-`python -m benchmarks.lookups [RECORDS]` (100,000 by default) prints a table, and writes it into
-docs/backends.md between its two marks. PostgreSQL, MongoDB and the others run on this machine,
-one question after the other, so that no figure has a network in it.
+`python -m benchmarks.lookups [RECORDS] [JSON]` (100,000 by default) prints a table, writes it into
+docs/backends.md between its two marks, and the figures into the file JSON if one is named. PostgreSQL,
+MongoDB and the others run on this machine, one question after the other, so that no figure has a network
+in it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -167,13 +169,27 @@ def table(count: int, rows: list[tuple[str, tuple[float, float], tuple[float, fl
     for name, bare, kept in rows:
         figures = " | ".join(f"{figure:,.0f}" for figure in (*bare, *kept))
         lines.append(f"| {name} | {figures} |")
-    return "\n".join(lines)
+    server = "MongoDB's own" if shutil.which("mongod") else "nx-27017, which speaks MongoDB's protocol"
+    return "\n".join([*lines, "", f"The server of `mongo` was {server}."])
+
+
+def as_json(count: int, rows: list[tuple[str, tuple[float, float], tuple[float, float]]]) -> str:
+    """Return the figures for a program, in microseconds."""
+    names = ("p50_us", "p99_us", "kept_p50_us", "kept_p99_us")
+    figures = [
+        {"backend": name.replace("`", ""), **dict(zip(names, (*bare, *kept), strict=True))}
+        for name, bare, kept in rows
+    ]
+    return json.dumps({"records": count, "questions": QUESTIONS, "backends": figures}, indent=2)
 
 
 def main() -> int:
     """Measure, print, and write the page."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    made = table(count, measure(count))
+    rows = measure(count)
+    if len(sys.argv) > 2:
+        Path(sys.argv[2]).write_text(as_json(count, rows), "utf-8")
+    made = table(count, rows)
     print(made)
     before, begin, rest = PAGE.read_text("utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)

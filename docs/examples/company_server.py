@@ -16,7 +16,6 @@ def sign(head: str, body: bytes) -> str:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body in one packet: in two, the second waits 40 ms for the first one's receipt
-    wbufsize = -1  # an answer goes out in one piece: in two, the second waits for 40 ms
 
     def do_POST(self) -> None:
         body, what = self.rfile.read(int(self.headers["Content-Length"])), self.path.rsplit("/", 1)[-1]
