@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from cachetools import TLRUCache, TTLCache
@@ -36,6 +36,9 @@ log = structlog.stdlib.get_logger("webcall.cache")
 PAUSE_S = 1.0
 LONGEST_ID = 512
 """A longer id is asked for each time: it is no assistant's, and would fill the memory."""
+
+
+_NOTHING_SAID: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,12 @@ class Cache(Generic[T]):
             if kept is not None and now < kept.fresh_until:
                 self._count("hit")
                 return kept.record
-            if question in self._noes:
+            # Asked once: it may run out between two looks.
+            said = self._noes.get(question, _NOTHING_SAID)
+            if said is not _NOTHING_SAID:
                 self._count("hit")
-                if (words := self._noes[question]) is not None:
-                    raise Refused(words)
+                if said is not None:
+                    raise Refused(said)
                 return None
             if kept is not None and self._failing:
                 if now < self._again_at:
