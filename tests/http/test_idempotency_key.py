@@ -246,7 +246,7 @@ def test_a_strangers_room_of_the_name_is_not_entered(
     """Where a stranger's room has the name, the next generation's is taken, repeat after repeat."""
     first, second, *_ = derived_candidates(
         api_secret=livekit_server.secret,
-        key_hash=hash_api_key(KEY),
+        counted_as=hash_api_key(KEY),
         assistant_id="helper",
         header=header,
         body=BODY,

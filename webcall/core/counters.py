@@ -49,8 +49,8 @@ class Counters:
             ["backend", "side", "result"],
             registry=registry,
         )
-        self.broken_records = Counter(
-            "webcall_broken_records",
+        self.record_faults = Counter(
+            "webcall_record_faults",
             "Requests that failed by a record that cannot be used.",
             registry=registry,
         )

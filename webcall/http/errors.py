@@ -88,7 +88,7 @@ def failed(error: Exception) -> Response:
         log.error("livekit failed", kind=error.kind, error=str(error), **describe(error))
     elif isinstance(error, errors.RecordError):
         # A defect of one record, and no outage.
-        counters.broken_records.inc()
+        counters.record_faults.inc()
         log.error("record cannot be used", error=str(error), **describe(error))
     elif isinstance(error, errors.BackendError):
         counters.backend_failures.inc()
