@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -21,7 +22,7 @@ from plugins.http.lookups import HttpKeys
 from plugins.http.settings import HttpSettings
 from plugins.http.signing import sign_request
 from tests.support.company import SECRET, Act, ExampleServer, Misbehaving, reply, signed
-from tests.support.programs import free_port
+from tests.support.programs import free_port, without
 from webcall.errors import BackendError, RecordError, Refused
 from webcall.records import hash_api_key
 
@@ -207,6 +208,8 @@ def test_no_thread_before_and_after() -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
     """A certificate of 127.0.0.1 that only itself vouches for, and a server's context with it."""
+    if shutil.which("openssl") is None:
+        without("openssl", "install OpenSSL's command line, for example Debian's package openssl")
     file, key = tmp_path / "own.pem", tmp_path / "own.key"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=own"]
     more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(file)]
