@@ -16,7 +16,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import webcall
-from tests.support.deployment import KEY, OWNER, MakeApp, bearer, livekit_environment, store_records
+from tests.support.deployment import KEY, OWNER, MakeApp, bearer, livekit_environment, settings, store_records
 from tests.support.livekit import LiveKitServer
 from webcall import logs
 from webcall.config import LogConfig
@@ -141,7 +141,7 @@ def client(
 ) -> FlaskClient:
     """The sample deployment with both plugins."""
     environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
-    plugins = ["bad_plugin", "plugins.env", "plugins.file", "plugins.mongo", "spy_plugin"]
+    plugins = ["bad_plugin", *settings()["plugins"], "spy_plugin"]
     return make_app(environment, plugins=plugins).test_client()
 
 
@@ -184,7 +184,7 @@ def test_audit_plugin_appends_lines(
     environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
     app = make_app(
         environment | {"WEBCALL_AUDIT_FILE": str(path)},
-        plugins=["plugins.env", "plugins.file", "plugins.mongo", "plugins.audit"],
+        plugins=[*settings()["plugins"], "plugins.audit"],
     )
     client = app.test_client()
     client.post("/web_call/get_token", headers=bearer(), json={"assistant_id": "helper"})
