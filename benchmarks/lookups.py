@@ -24,6 +24,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from scripts.settings_table import with_table
 from tests.support.company import SECRET, ExampleServer
 from tests.support.mongo import MongoServer
 from tests.support.oidc import ScriptedProvider
@@ -191,11 +192,7 @@ def main() -> int:
         Path(sys.argv[2]).write_text(as_json(count, rows), "utf-8")
     made = table(count, rows)
     print(made)
-    before, begin, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin, f"{PAGE}: its marks are gone"
-    assert end, f"{PAGE}: the second of its marks is gone"
-    PAGE.write_text(f"{before}{begin}\n{made}\n{end}{after}", "utf-8")
+    PAGE.write_text(with_table(PAGE.read_text("utf-8"), made, BEGIN, END), "utf-8")
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scripts.settings_table import with_table
 from webcall.config.schema import ConfigSchema
 from webcall.interfaces import (
     Backend,
@@ -48,15 +49,6 @@ def make_table() -> str:
     return "\n".join(lines)
 
 
-def with_table(page: str, table: str) -> str:
-    """Return the page's text with `table` between the marks."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{PAGE.name}: {BEGIN} and {END} mark the place of the table: write them again")
-    return f"{before}{begin}\n{table}\n{end}{after}"
-
-
 def _made(name: str, backend: Backend | None) -> Any:
     if backend is None:
         return None
@@ -76,7 +68,7 @@ def _can(side: Any, manages: type[Any], lists: type[Any]) -> str:
 
 def main() -> int:
     """Write the table into the page."""
-    PAGE.write_text(with_table(PAGE.read_text("utf-8"), make_table()), "utf-8")
+    PAGE.write_text(with_table(PAGE.read_text("utf-8"), make_table(), BEGIN, END), "utf-8")
     return 0
 
 

@@ -84,12 +84,12 @@ def make_table() -> str:
     return "\n".join(lines)
 
 
-def with_table(readme: str, table: str) -> str:
-    """Return the README's text with `table` between the marks. Raises `ValueError` without the marks."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"README.md: {BEGIN} and {END} mark the place of the table: write them again")
+def with_table(page: str, table: str, begin: str = BEGIN, end: str = END) -> str:
+    """Return a page's text with `table` between two marks. Raises `ValueError` without the marks."""
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"{begin} and {end} mark the place of the table: write them again")
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
