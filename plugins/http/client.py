@@ -94,7 +94,9 @@ class Client:
         async with asyncio.timeout(self._timeout_s):
             try:
                 return await self._exchange(what, body)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
                 # Once: a kept connection that the service closed meanwhile. A question may be asked twice.
                 return await self._exchange(what, body)
 

@@ -134,9 +134,10 @@ class Cache(Generic[T]):
             self._answered()
             raise
         except Exception as error:
-            self._failed(error)
             if kept is None:
+                # One question may fail for itself: it does not hold the others to what is kept.
                 raise
+            self._failed(error)
             self._count("stale")
             return kept.record
         if answer is None:
