@@ -171,7 +171,7 @@ def test_messages_on_the_troubleshooting_page_are_the_services() -> None:
     assert [words for words in pieces if len(words) >= 8 and words not in code] == []
 
 
-def test_errors_in_the_log_are_on_the_deploying_page() -> None:
+def test_errors_in_the_log_are_on_the_operating_page() -> None:
     """The page's table of error lines names every event that the service logs as an error, and no other.
 
     The worker's stand on its own page.
@@ -179,7 +179,7 @@ def test_errors_in_the_log_are_on_the_deploying_page() -> None:
     worker = ROOT / "webcall" / "worker"
     files = [path for path in (ROOT / "webcall").rglob("*.py") if not path.is_relative_to(worker)]
     code = "\n".join(path.read_text("utf-8") for path in files)
-    page = (ROOT / "docs" / "deploying.md").read_text("utf-8")
+    page = (ROOT / "docs" / "operating.md").read_text("utf-8")
     table = page.partition("| Event |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == set(
         re.findall(r"log\.error\(\s*\"([^\"]+)\"", code)

@@ -254,7 +254,7 @@ def test_log_line_example_has_the_fields_of_a_real_one(
     sample_client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log line on the page has the very fields of the line that a call writes."""
-    [text] = blocks((ROOT / "docs" / "deploying.md").read_text("utf-8"), "json", "log")
+    [text] = blocks((ROOT / "docs" / "operating.md").read_text("utf-8"), "json", "log")
     sample_client.post(ROUTE, json={"assistant_id": sample.ASSISTANT_ID}, headers=bearer(KEY))
     [record] = [record for record in caplog.records if record.name == "webcall.request"]
     assert isinstance(record.msg, dict)
