@@ -69,6 +69,22 @@ def test_what_is_told(heard: Heard) -> None:
     assert all(one.room_since is not None and abs(one.room_since - time.time()) < 60 for one in heard.told)
 
 
+def test_who_left_and_why(heard: Heard) -> None:
+    """A listener is told whether an assistant or a person left, for which reason, and of which room."""
+    person = {"identity": "caller-1", "kind": "STANDARD", "disconnectReason": "CLIENT_INITIATED"}
+    assistant = {"identity": "agent-1", "kind": "AGENT", "disconnectReason": 77}
+    recorder = {"identity": "EG_1", "kind": "EGRESS"}
+    for one in (person, assistant, recorder):
+        heard.receive(event("participant_left", "r1", participant=one))
+    heard.receive(event("participant_joined", "r1", participant=person))
+    assert [(one.of_person, one.of_assistant, one.reason, one.sid) for one in heard.told] == [
+        (True, False, "CLIENT_INITIATED", "RM_x"),
+        (False, True, "UNKNOWN_REASON", "RM_x"),
+        (False, False, "UNKNOWN_REASON", "RM_x"),
+        (True, False, "", "RM_x"),
+    ]
+
+
 def join_token() -> str:
     grants = api.VideoGrants(room_join=True, room="room")
     return api.AccessToken(KEY, SECRET).with_identity("caller").with_grants(grants).to_jwt()

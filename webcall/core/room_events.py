@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 from google.protobuf.json_format import ParseError
 from livekit import api
-from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.models import DisconnectReason, ParticipantInfo
 from livekit.protocol.webhook import WebhookEvent
 
 from webcall.config.settings import LiveKitConfig
@@ -34,8 +34,10 @@ class RoomEvent:
     """An event of LiveKit about a room.
 
     `kind` is LiveKit's name of it (https://docs.livekit.io/home/server/webhooks/), `room_since` the
-    moment at which the room was made, in seconds since 1970. `of_person` tells a person from an
-    assistant and from LiveKit's own recorders; False for what is about the room alone.
+    moment at which the room was made, in seconds since 1970, and `sid` LiveKit's own id of the room,
+    which no later room of the name has. `of_person` and `of_assistant` tell a person and an assistant
+    from LiveKit's own recorders, and each other; both are False for what is about the room alone.
+    `reason` is why a participant left, LiveKit's name of it (`CLIENT_INITIATED`); else empty.
     """
 
     kind: str
@@ -43,6 +45,9 @@ class RoomEvent:
     room_since: float | None = None
     identity: str = ""
     of_person: bool = False
+    of_assistant: bool = False
+    sid: str = ""
+    reason: str = ""
 
 
 Listener = Callable[[RoomEvent], None]
@@ -121,4 +126,15 @@ def _room_event(event: WebhookEvent) -> RoomEvent:
         room_since=since,
         identity=person.identity if about_one else "",
         of_person=about_one and person.kind == ParticipantInfo.STANDARD,
+        of_assistant=about_one and person.kind == ParticipantInfo.AGENT,
+        sid=room.sid,
+        reason=_reason(person.disconnect_reason) if event.event == "participant_left" else "",
     )
+
+
+def _reason(number: DisconnectReason.ValueType) -> str:
+    try:
+        return DisconnectReason.Name(number)
+    except ValueError:
+        # A later version's reason, which this one has no name for.
+        return "UNKNOWN_REASON"
