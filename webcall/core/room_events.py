@@ -128,13 +128,13 @@ def _room_event(event: WebhookEvent) -> RoomEvent:
         of_person=about_one and person.kind == ParticipantInfo.STANDARD,
         of_assistant=about_one and person.kind == ParticipantInfo.AGENT,
         sid=room.sid,
-        reason=_reason(person.disconnect_reason) if event.event == "participant_left" else "",
+        reason=_reason(person) if event.event == "participant_left" else "",
     )
 
 
-def _reason(number: DisconnectReason.ValueType) -> str:
+def _reason(person: ParticipantInfo) -> str:
     try:
-        return DisconnectReason.Name(number)
+        return DisconnectReason.Name(person.disconnect_reason)
     except ValueError:
         # A later version's reason, which this one has no name for.
         return "UNKNOWN_REASON"
