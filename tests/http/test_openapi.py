@@ -267,8 +267,10 @@ def test_the_page_and_its_files_come_from_here(client: FlaskClient) -> None:
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
     assert "//" not in page.text.replace("<!doctype", ""), "nothing is loaded from another host"
     files = [part.split('"')[0] for part in page.text.replace('src="', 'href="').split('href="')[1:]]
+    assert files.pop(0) == "data:,", "no icon is asked for"
     assert len(files) == 3
     for path in files:
         file = client.get(path)

@@ -81,7 +81,7 @@ def test_every_page_may_load_it(make_app: MakeApp, library: Path, cors: str) -> 
     assert file.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     health = pages.get("/health", headers={"Origin": "https://b.example"})
     assert health.headers.get("Access-Control-Allow-Origin") == ("*" if cors == "*" else None)
-    assert "Cross-Origin-Resource-Policy" not in health.headers
+    assert health.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_little_is_loaded_before_a_call(pages: FlaskClient) -> None:

@@ -10,6 +10,7 @@ from webcall.http import (
     cors,
     docs,
     errors,
+    headers,
     health,
     limits,
     metrics,
@@ -31,6 +32,7 @@ def init_app(app: Flask, services: Services) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own default provider has it
     errors.init_app(app)
+    headers.init_app(app)
     requests.init_app(app)
     observing.init_app(app)
     addresses.init_app(app, services.config.http.trusted_proxies)

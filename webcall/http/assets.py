@@ -64,11 +64,7 @@ class Assets:
             abort(404)
         ending = Path(hashed).suffix
         kind = _KINDS.get(ending) or mimetypes.guess_type(hashed)[0]
-        headers = {
-            "Cache-Control": _FOR_EVER,
-            "Vary": "Accept-Encoding",
-            "X-Content-Type-Options": "nosniff",
-        }
+        headers = {"Cache-Control": _FOR_EVER, "Vary": "Accept-Encoding"}
         if request.accept_encodings["gzip"] > 0:
             headers["Content-Encoding"] = "gzip"
             return Response(self._compressed(hashed), mimetype=kind, headers=headers)

@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, Response, jsonify, url_for
 
 from webcall.http.api import EnvelopeApi
 from webcall.http.assets import Assets
+from webcall.http.headers import POLICY, page_policy
 
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _OWN = Path(__file__).parent / "static"
@@ -19,18 +20,13 @@ _FILES = {
     "docs.js": _OWN / "docs.js",
 }
 
-# Swagger UI sets style attributes, and draws its icons from data: addresses.
-_CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Web calls: the HTTP API</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="{css}">
 </head>
 <body>
@@ -63,7 +59,7 @@ def init_app(app: Flask, api: EnvelopeApi) -> None:
             start=url_for(".static_file", name=names["docs.js"]),
             document=url_for(".document"),
         )
-        return Response(html, mimetype="text/html", headers={"Content-Security-Policy": _CSP})
+        return Response(html, mimetype="text/html", headers={POLICY: page_policy()})
 
     @blueprint.get("/docs/<name>")
     def static_file(name: str) -> Response:

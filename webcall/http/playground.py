@@ -7,6 +7,7 @@ from flask import Blueprint, Flask, Response
 from webcall.config.settings import Config
 from webcall.errors import ConfigError
 from webcall.http.assets import CALL, LIVEKIT, STATIC, Assets
+from webcall.http.headers import PERMISSIONS, POLICY, page_policy
 
 _FILES = (LIVEKIT, *CALL, "view.js", "playground.js", "playground.css")
 
@@ -29,10 +30,8 @@ def init_app(app: Flask, config: Config) -> None:
     # Relative to the page, so that it works behind a proxy that adds a path.
     page_html = assets.refer((STATIC / "playground.html").read_bytes(), "playground/")
     headers = {
-        "Content-Security-Policy": policy(config.livekit.server_url),
-        "Permissions-Policy": "microphone=(self), camera=()",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
+        POLICY: policy(config.livekit.server_url),
+        PERMISSIONS: "microphone=(self), camera=(), geolocation=()",
     }
     blueprint = Blueprint("playground", __name__)
 
@@ -56,8 +55,4 @@ def policy(server_url: str) -> str:
     # A policy's source may hold a path, but then nothing beside it; LiveKit's paths stand under it.
     host = rest.partition("/")[0]
     secure = "s" if scheme == "wss" else ""
-    return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self' ws{secure}://{host} http{secure}://{host}; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+    return page_policy([f"ws{secure}://{host}", f"http{secure}://{host}"])

@@ -10,6 +10,7 @@ import structlog
 from flask import Blueprint, Flask, Response, request
 
 from webcall.http.assets import CALL, LIVEKIT, STATIC, Assets
+from webcall.http.headers import RESOURCE_POLICY
 
 log = structlog.stdlib.get_logger("webcall.http")
 
@@ -43,7 +44,6 @@ def init_app(app: Flask) -> None:
         response = Response(script, mimetype="text/javascript")
         response.cache_control.public = True
         response.cache_control.max_age = _MAX_AGE_S
-        response.headers["X-Content-Type-Options"] = "nosniff"
         response.add_etag()
         response.make_conditional(request)
         return response
@@ -57,7 +57,7 @@ def init_app(app: Flask) -> None:
         # A module from another origin needs CORS, whatever `http.cors_origins` says of the answers to calls.
         if request.blueprint == blueprint.name:
             response.headers["Access-Control-Allow-Origin"] = "*"
-            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+            response.headers[RESOURCE_POLICY] = "cross-origin"
         return response
 
     app.register_blueprint(blueprint)
