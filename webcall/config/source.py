@@ -12,6 +12,7 @@ from marshmallow import ValidationError
 
 from webcall.config import interpolation
 from webcall.config.faults import Fault, flatten, shown
+from webcall.config.files import CannotRead, text_of
 from webcall.config.parsing import parse
 from webcall.config.schema import ConfigSchema
 from webcall.config.settings import Config
@@ -101,18 +102,11 @@ def find(environ: Mapping[str, str]) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
+        return text_of(path, MAX_BYTES)
+    except FileNotFoundError as error:
         raise ConfigError([f"{shown(path)}: cannot be read: {error.strerror}"]) from None
-    except ValueError:
-        raise ConfigError([f"{shown(path)}: not a path"]) from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError([f"{shown(path)}: larger than {MAX_BYTES // 1024} KiB: not a file of settings"])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError([f"{shown(path)}: not UTF-8"]) from None
+    except CannotRead as error:
+        raise ConfigError([f"{shown(path)}: {error}"]) from None
 
 
 def _check_bounds(tree: Any) -> None:
