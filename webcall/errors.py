@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-LiveKitFault = Literal["unreachable", "tls", "timeout", "unauthorized", "refused", "broken", "answer"]
+LiveKitFault = Literal["unreachable", "tls", "timeout", "unauthorized", "refused", "broken", "answer", "away"]
 
 
 class WebCallError(Exception):

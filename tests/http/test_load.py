@@ -142,7 +142,8 @@ def test_health_answers_while_livekit_hangs(
 ) -> None:
     """With more calls than threads and LiveKit hanging, /health answers; the calls get 500 or 503."""
     records = store_records("env", tmp_path, request)
-    service = make_service(fake.environment | records | {"WEBCALL_THREADS": "16"})
+    environment = fake.environment | records | {"WEBCALL_THREADS": "16", "WEBCALL_LIMIT_PER_KEY": "off"}
+    service = make_service(environment)
     fake.script = lambda _: None
     slowest = 0.0
 
@@ -168,4 +169,6 @@ def test_health_answers_while_livekit_hangs(
         if answer.status == 503:
             assert int(answer.headers["Retry-After"]) >= 1
     fake.script = lambda exchange: exchange.serve()
-    assert send(service.port, HELPER, HEADERS).status == 200
+    back = time.monotonic() + 5
+    while send(service.port, HELPER, HEADERS).status != 200:
+        assert time.monotonic() < back

@@ -20,7 +20,7 @@ from tests.support.deployment import (
     store_records,
 )
 from tests.support.fake_livekit import FakeLiveKit
-from tests.support.http import CALL, JSON, get, send
+from tests.support.http import CALL, JSON, at_once, get, send
 from tests.support.livekit import LiveKitServer
 from tests.support.mongo import MongoServer
 from webcall.core import readiness
@@ -165,3 +165,39 @@ def test_readiness_is_kept_for_a_second(
         assert client.get("/ready").status_code == 200
     assert fake.count("ListRooms") <= 2 + (time.monotonic() - began)
     fake.close()
+
+
+def test_a_dead_livekit_costs_few_callers_the_timeout(
+    make_service: MakeService, livekit_binary: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """In two workers: 500 at once while LiveKit hangs, told once each, and calls again when it is back."""
+    server = LiveKitServer(livekit_binary, tmp_path)
+    server.start()
+    try:
+        service = make_service(
+            livekit_environment(server)
+            | store_records("env", tmp_path, request)
+            | {"WEBCALL_WORKERS": "2", "WEBCALL_LIMIT_PER_KEY": "off"}
+        )
+        assert timed(service)[0] == 200
+        with server.frozen():
+            hanging = at_once(60, lambda _: timed(service))
+            assert {status for status, _ in hanging} == {500}
+            assert max(took for _, took in hanging) < 5 + 1
+            answered = [timed(service) for _ in range(50)]
+            assert {status for status, _ in answered} == {500}
+            assert max(took for _, took in answered) < 1
+            assert get(service.port, "/health").status == 200
+            assert "\nwebcall_livekit_away 2.0" in get(service.port, "/metrics").body.decode()
+        recovered = time.monotonic() + 5
+        while timed(service)[0] != 200:
+            assert time.monotonic() < recovered
+        # Each worker finds out for itself.
+        while "\nwebcall_livekit_away 0.0" not in get(service.port, "/metrics").body.decode():
+            assert time.monotonic() < recovered
+        assert [timed(service)[0] for _ in range(50)] == [200] * 50
+        assert get(service.port, "/ready").status == 200
+        log = service.log.read_text()
+        assert log.count('"livekit away"') == log.count('"livekit answers again"') == 2
+    finally:
+        server.stop()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import subprocess
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ class LiveKitServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the process while the block runs: it takes connections and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     @asynccontextmanager
     async def api(self) -> AsyncIterator[LiveKitAPI]:

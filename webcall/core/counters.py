@@ -65,6 +65,12 @@ class Counters:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.livekit_away = Gauge(
+            "webcall_livekit_away",
+            "Worker processes that take LiveKit to be away: they ping it, and do not ask it for rooms.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format, of all processes that count together."""

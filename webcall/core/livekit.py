@@ -18,8 +18,10 @@ from typing import TypeVar
 
 import aiohttp
 from livekit import api
+from prometheus_client import Gauge
 
 from webcall.config.settings import LiveKitConfig
+from webcall.core.breaker import Breaker, ping_until_answered
 from webcall.core.leftovers import Leftovers
 from webcall.core.livekit_faults import BROKEN, explain, refusal
 from webcall.core.tokens import mint
@@ -62,10 +64,16 @@ class Surroundings:
 
 
 class LiveKit:
-    """One LiveKit server, asked over one pool of connections per process."""
+    """One LiveKit server, asked over one pool of connections per process.
 
-    def __init__(self, config: LiveKitConfig) -> None:
+    What callers wait for (`create_room`, `rooms`, `has_people`) goes through a circuit breaker; what asks
+    how LiveKit is does not.
+    """
+
+    def __init__(self, config: LiveKitConfig, away: Gauge | None = None) -> None:
+        """Take the settings, and a gauge that is 1 while LiveKit is away. Opens no connection."""
         self._config = config
+        self._breaker = Breaker(self._start_probing, away)
         self._loop = LoopThread("livekit")
         # Both belong to the loop that made them; a fork starts with a new loop and thus a new client.
         self._client: tuple[asyncio.AbstractEventLoop, api.LiveKitAPI] | None = None
@@ -87,7 +95,8 @@ class LiveKit:
             max_participants=room.max_participants,
             agents=[api.RoomAgentDispatch(agent_name=room.agent_name, metadata=room.dispatch_metadata)],
         )
-        made = self._run(self._create(request, repeatable=room.repeatable))
+        with self._breaker.guard():
+            made = self._run(self._create(request, repeatable=room.repeatable))
         if made.name != room.name:
             raise LiveKitError("answer", "LiveKit's answer to CreateRoom is not about the room asked for")
         return _live(made)
@@ -95,7 +104,8 @@ class LiveKit:
     def rooms(self, names: Sequence[str]) -> dict[str, LiveRoom]:
         """Return those of these rooms that live, by name. Raises `LiveKitError`."""
         asked = api.ListRoomsRequest(names=names)
-        found = self._run(self._exchange(lambda client: client.room.list_rooms(asked)))
+        with self._breaker.guard():
+            found = self._run(self._exchange(lambda client: client.room.list_rooms(asked)))
         return {room.name: _live(room) for room in found.rooms if room.name in names}
 
     def has_people(self, name: str) -> bool:
@@ -103,11 +113,15 @@ class LiveKit:
 
         Raises `LiveKitError`.
         """
-        return self._run(self._exchange(lambda client: _has_people(client, name)))
+        with self._breaker.guard():
+            return self._run(self._exchange(lambda client: _has_people(client, name)))
 
     def ping(self) -> None:
         """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not."""
-        self._run(self._exchange(lambda client: client.room.list_rooms(_ABSENT)))
+        self._run(self._ping())
+
+    async def _ping(self) -> None:
+        await self._exchange(lambda client: client.room.list_rooms(_ABSENT))
 
     def look_around(self) -> Surroundings:
         """Return what only a live server tells about itself, for `flask webcall check`.
@@ -152,6 +166,7 @@ class LiveKit:
                 with contextlib.suppress(Exception):
                     self._loop.submit(self._close_client()).result(timeout=5)
             self._loop.close()
+            self._breaker.reset()
         finally:
             self._closing = False
 
@@ -176,6 +191,15 @@ class LiveKit:
             if not repeatable:
                 self._look_for(request)
             raise
+
+    def _start_probing(self, pause_s: float) -> None:
+        if not self._closing:
+            self._loop.submit(self._probe(pause_s))
+
+    async def _probe(self, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        await ping_until_answered(self._ping)
+        self._breaker.answered()
 
     def _look_for(self, request: api.CreateRoomRequest) -> None:
         if self._leftovers is not None and not self._closing:
@@ -205,6 +229,9 @@ class LiveKit:
     def _api(self) -> api.LiveKitAPI:
         loop = asyncio.get_running_loop()
         if self._client is None or self._client[0] is not loop:
+            if self._closing:
+                # A ping, say, that has seen its connection go: nobody would close a new client.
+                raise aiohttp.ClientConnectionError
             session = aiohttp.ClientSession(
                 # No limit and no timeout here: the gate bounds the calls, wait_for the time.
                 connector=aiohttp.TCPConnector(limit=0),

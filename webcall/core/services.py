@@ -54,7 +54,7 @@ class Services:
         self.config = setup.config
         self.counters = Counters()
         self.gate = Gate(setup.config.http.threads, self.counters.in_flight)
-        self.livekit = LiveKit(setup.config.livekit)
+        self.livekit = LiveKit(setup.config.livekit, self.counters.livekit_away)
         self.making = threading.RLock()
         self._made: dict[tuple[str, str], Any] = {}
 
