@@ -57,6 +57,7 @@ _share_counts()
 # Loaded once for all workers, so that they share its memory and start at once. No connection and no
 # thread is made by it: those belong to a worker.
 import webcall.app  # noqa: E402  # imports prometheus_client, which looks for the folder
+from webcall.core import shared_counts  # noqa: E402  # so does this
 from webcall.http import playground  # noqa: E402  # so does this
 
 try:
@@ -208,9 +209,7 @@ def _bound_waiting(worker: Worker) -> None:
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """Forget what a worker that is gone had in flight; its counts stay."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    mark_process_dead(worker.pid)
+    shared_counts.bury(worker.pid)
 
 
 def worker_exit(server: Arbiter, worker: Worker) -> None:

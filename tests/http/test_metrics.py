@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.deployment import ASSISTANTS, KEY, OWNER, MakeApp, Service, bearer, store_records
 from tests.support.fake_livekit import FakeLiveKit
 from tests.support.http import CALL, JSON, at_once, get, send
+from webcall.core import readiness
 
 HELPER = {"assistant_id": "helper"}
 TOKEN = "metrics-token.of~the+tests/1="
@@ -128,7 +129,7 @@ def test_labels_name_nobody(make_app: MakeApp, environment: dict[str, str]) -> N
     for hidden in (OWNER, KEY[:12], "canary", "CANARY", *(one["assistant_id"] for one in ASSISTANTS)):
         assert hidden not in text
     labels = set(re.findall(r'(\w+)="', text))
-    assert labels <= {"route", "status", "le", "reason", "kind"}
+    assert labels <= {"route", "status", "le", "reason", "kind", "stage", "backend", "version", "python"}
 
 
 def test_the_token_guards_them(make_app: MakeApp, environment: dict[str, str]) -> None:
@@ -177,20 +178,28 @@ def test_workers_count_together(
     tmp_path: Path,
     livekit: FakeLiveKit,
 ) -> None:
-    """Any worker tells of all; what a dead one counted stays, what it had in flight goes; the folder too."""
+    """Any worker tells of all; what a dead one counted stays, what it had in flight goes; its files too."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     service = make_service(environment | {"WEBCALL_WORKERS": "3", "TMPDIR": str(folder)})
 
+    def scraped() -> Counts:
+        return Counts(get(service.port, "/metrics").body.decode())
+
     def created() -> tuple[float, float]:
-        counts = Counts(get(service.port, "/metrics").body.decode())
+        counts = scraped()
         return counts.of("webcall_calls_created_total"), counts.of("webcall_in_flight")
+
+    def counting() -> set[str]:
+        return {path.stem.rpartition("_")[2] for path in shared.glob("*.db")}
 
     placed = at_once(30, lambda _: send(service.port, HELPER, bearer() | JSON).status)
     assert placed == [200] * 30
     assert {created() for _ in range(12)} == {(30, 0)}
     [shared] = folder.glob("webcall-metrics-*")
-    assert len({path.stem.rpartition("_")[2] for path in shared.glob("*.db")}) > 1, "more than one counted"
+    assert len(counting()) > 1, "more than one counted"
+    assert scraped().of("webcall_stage_duration_seconds_count", stage="livekit") == 30
+    assert scraped().of("webcall_build_info") == 1
 
     # Calls that hang when their workers are killed.
     livekit.script = lambda _: None
@@ -216,6 +225,10 @@ def test_workers_count_together(
         assert time.monotonic() < until + 20
         time.sleep(0.05)
     assert created() == (31, 0)
+    assert scraped().of("webcall_stage_duration_seconds_count", stage="store") == 43, "12 of them hung"
+    bucket = "webcall_stage_duration_seconds_bucket"
+    assert scraped().of(bucket, stage="livekit", le="+Inf") == 31
+    assert counting() - {str(pid) for pid in worker_pids(service)} == {"0"}, "the dead are one"
     assert list(folder.glob("webcall-metrics-*")) == [shared]
     service.stop()
     assert not shared.exists()
@@ -231,6 +244,34 @@ def at_once_in_background(count: int, port: int) -> list[Any]:
     for thread in threads:
         thread.start()
     return threads
+
+
+def test_who_answers_is_seen(
+    make_app: MakeApp, environment: dict[str, str], livekit: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape waits for nobody who hangs, and the next one knows who answers; /ready tells it at once."""
+    limits = {"storage_uri": "redis://127.0.0.1:9/0"}
+    app = make_app(environment | {"WEBCALL_STORES": "file"}, limits=limits, livekit={"timeout_s": 30})
+    client = app.test_client()
+
+    def up() -> dict[str, float]:
+        samples = scrape(client).samples
+        return {one.labels["backend"]: one.value for one in samples if one.name == "webcall_backend_up"}
+
+    answer = threading.Event()
+    livekit.script = lambda exchange: answer.wait(30) and exchange.serve()
+    assert up() == {}
+    assert up() == {}, "the check hangs, the scrapes do not"
+    assert len([one for one in threading.enumerate() if one.name == "who answers"]) == 1
+    answer.set()
+    until = time.monotonic() + 20
+    while (seen := up()) != {"livekit": 1, "file": 1, "limits": 0}:
+        assert time.monotonic() < until, seen
+        time.sleep(0.01)
+    livekit.close()
+    monkeypatch.setattr(readiness, "KEPT_S", 0)
+    assert client.get("/ready").status_code == 503
+    assert up() == {"livekit": 0, "file": 1, "limits": 0}
 
 
 def test_an_outage_is_counted(make_app: MakeApp, environment: dict[str, str]) -> None:

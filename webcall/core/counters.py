@@ -1,19 +1,26 @@
 """What is counted for the operator's Prometheus. No label ever names an owner, a key, an assistant or a room.
 
 Several processes count together where `PROMETHEUS_MULTIPROC_DIR` names a folder, as gunicorn.conf.py
-makes it; prometheus_client looks at it when it is imported.
+makes it; prometheus_client looks at it when it is imported. More: `webcall.core.shared_counts`.
 """
 
 from __future__ import annotations
 
-import os
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+from webcall.core import shared_counts
+
 # In seconds: a call on a healthy LiveKit takes some milliseconds, one on a silent LiveKit `timeout_s`.
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# A look-up in memory takes some microseconds, one in a database about a millisecond.
+_STAGE_BUCKETS_S = (0.001, 0.0025, *_BUCKETS_S)
 
 
 class Counters:
@@ -29,6 +36,13 @@ class Counters:
             "From a request's arrival at the application to its answer, by route.",
             ["route"],
             buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.stages = Histogram(
+            "webcall_stage_duration_seconds",
+            "Of one request's work, by stage; a stage may come more than once in a request.",
+            ["stage"],
+            buckets=_STAGE_BUCKETS_S,
             registry=registry,
         )
         self.refused = Counter(
@@ -59,6 +73,14 @@ class Counters:
             "Counts that the limits' storage did not take: it failed, or was left alone after it had.",
             registry=registry,
         )
+        self.backend_up = Gauge(
+            "webcall_backend_up",
+            "Whether LiveKit, a backend or the limits' storage answered when last asked: 1 or 0.",
+            ["backend"],
+            registry=registry,
+            # Whichever process asked last knows best, were it to end right after.
+            multiprocess_mode="mostrecent",
+        )
         self.in_flight = Gauge(
             "webcall_in_flight",
             "Requests that hold a place of the gate.",
@@ -71,11 +93,31 @@ class Counters:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._build = CollectorRegistry()
+        self._build.register(_Build())
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format, of all processes that count together."""
-        if SHARED_FOLDER in os.environ:
-            everybody = CollectorRegistry()
-            MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-            return generate_latest(everybody)
-        return generate_latest(self._registry)
+        build = generate_latest(self._build)
+        folder = shared_counts.folder()
+        if folder is None:
+            return generate_latest(self._registry) + build
+        with shared_counts.everybody(folder) as everybody:
+            return generate_latest(everybody) + build
+
+
+class _Build(Collector):
+    """Tells what runs. Not by a gauge, which would be a line of each process."""
+
+    def collect(self) -> Iterator[Metric]:
+        told = GaugeMetricFamily("webcall_build_info", "What runs; always 1.", labels=["version", "python"])
+        told.add_metric([_version(), platform.python_version()], 1)
+        yield told
+
+
+@cache
+def _version() -> str:
+    try:
+        return importlib.metadata.version("webcall")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

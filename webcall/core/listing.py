@@ -13,6 +13,7 @@ import structlog
 from webcall.core.dispatch import dispatch_metadata, filled_definition
 from webcall.core.limits import assistant_id_fits
 from webcall.core.lookup import Assistants
+from webcall.core.stages import UNTIMED, Stages
 from webcall.errors import (
     AssistantNotFound,
     BackendError,
@@ -68,12 +69,13 @@ class _Listed:
 class Listing:
     """Lists what a caller may call."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, stages: Stages = UNTIMED) -> None:
         """Take (backend name, store) pairs in the order in which they are asked.
 
         A store that cannot list adds nothing, but what it knows of an id counts as in a call.
         """
         self._stores = stores
+        self._stages = stages
         self._lists = [isinstance(store, PagesAssistants | ListsAssistants) for _, store in stores]
 
     def page(self, caller: Caller, after: str, limit: int) -> Page:
@@ -83,6 +85,10 @@ class Listing:
         records are left out with a line in the log. Raises `BackendError` if a store cannot answer:
         an outage is never a short list.
         """
+        with self._stages.timed("listing"):
+            return self._page(caller, after, limit)
+
+    def _page(self, caller: Caller, after: str, limit: int) -> Page:
         found: list[Assistant] = []
         faulty: list[str] = []
         following = None

@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from webcall.core.permissions import PUBLISHABLE_NEEDS, as_presented, lacks_restrictions
+from webcall.core.stages import UNTIMED, Stages
 from webcall.errors import AssistantNotFound, BackendError, RecordError, Refused, Unauthorized
 from webcall.interfaces import Assistant, AssistantStore, Caller, KeyValidator
 from webcall.records import hash_api_key
@@ -21,15 +22,20 @@ log = structlog.stdlib.get_logger("webcall.lookup")
 class KeyRing:
     """Finds whose API key it is."""
 
-    def __init__(self, validators: Sequence[tuple[str, KeyValidator]]) -> None:
+    def __init__(self, validators: Sequence[tuple[str, KeyValidator]], stages: Stages = UNTIMED) -> None:
         """Take (backend name, validator) pairs in the order in which they are asked."""
         self._validators = validators
+        self._stages = stages
 
     def authenticate(self, api_key: str) -> Caller:
         """Return the caller. Raises `Unauthorized` for every key that may not be used.
 
         Raises `BackendError` as soon as a backend cannot answer: a later one may not decide then.
         """
+        with self._stages.timed("authentication"):
+            return self._authenticate(api_key)
+
+    def _authenticate(self, api_key: str) -> Caller:
         for name, validator in self._validators:
             try:
                 caller = _ask(name, Caller, lambda ask=validator.validate: ask(api_key))  # type: ignore[misc]
@@ -57,9 +63,10 @@ def _restricted(caller: Caller) -> Caller:
 class Assistants:
     """Finds the assistant that a caller may use."""
 
-    def __init__(self, stores: Sequence[tuple[str, AssistantStore]]) -> None:
+    def __init__(self, stores: Sequence[tuple[str, AssistantStore]], stages: Stages = UNTIMED) -> None:
         """Take (backend name, store) pairs in the order in which they are asked."""
         self._stores = stores
+        self._stages = stages
 
     def find(self, assistant_id: str, caller: Caller) -> Assistant:
         """Return the assistant; `AssistantNotFound` if there is none for this caller.
@@ -67,6 +74,10 @@ class Assistants:
         An id outside the key's list takes the same way through the stores as one that does not
         exist, so that neither the answer nor its time tells them apart.
         """
+        with self._stages.timed("store"):
+            return self._find(assistant_id, caller)
+
+    def _find(self, assistant_id: str, caller: Caller) -> Assistant:
         allowed = caller.allowed_assistants is None or assistant_id in caller.allowed_assistants
         for name, store in self._stores:
             try:

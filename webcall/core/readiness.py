@@ -37,11 +37,20 @@ class State:
 class Readiness:
     """Asks everything at once, and keeps the answer for a second."""
 
-    def __init__(self, livekit: LiveKit, backends: Sequence[tuple[str, Any]], *, patience_s: float) -> None:
+    def __init__(
+        self,
+        livekit: LiveKit,
+        backends: Sequence[tuple[str, Any]],
+        *,
+        patience_s: float,
+        tell: Callable[[str, bool], object] = lambda _name, _up: None,
+    ) -> None:
         """Take the backends in use by name; a name may stand twice, for its two sides.
 
-        Whoever has not answered within `patience_s` is down.
+        Whoever has not answered within `patience_s` is down. `tell` is called after each check for each
+        name, with whether it answered.
         """
+        self._tell = tell
         self._patience_s = patience_s
         self._asked = [_Asked("livekit", livekit.ping)]
         self._asked += [
@@ -50,10 +59,14 @@ class Readiness:
         self._checking = threading.Lock()
         self._kept: tuple[float, State] | None = None
 
-    def state(self) -> State:
-        """Return who answers. One check runs at a time; whoever comes meanwhile shares its answer."""
+    def state(self, kept_s: float | None = None) -> State:
+        """Return who answers. One check runs at a time; whoever comes meanwhile shares its answer.
+
+        A check that is no older than `kept_s` (else `KEPT_S`) will do.
+        """
         with self._checking:
-            if self._kept is None or time.monotonic() - self._kept[0] > KEPT_S:
+            longest = KEPT_S if kept_s is None else kept_s
+            if self._kept is None or time.monotonic() - self._kept[0] > longest:
                 state = self._check()
                 self._kept = (time.monotonic(), state)
             return self._kept[1]
@@ -65,6 +78,8 @@ class Readiness:
         answers = [(asked.name, asked.answer(until)) for asked in self._asked]
         down = dict.fromkeys(name for name, answer in answers if answer == "down")
         degraded = dict.fromkeys(name for name, answer in answers if answer == "degraded")
+        for name in dict.fromkeys(name for name, _ in answers):
+            self._tell(name, name not in down and name not in degraded)
         return State(tuple(down), tuple(name for name in degraded if name not in down))
 
 

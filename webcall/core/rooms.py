@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from webcall.config.settings import CallConfig
 from webcall.core.idempotency import Candidate
 from webcall.core.livekit import LiveKit, LiveRoom, NewRoom
+from webcall.core.stages import UNTIMED, Stages
 from webcall.core.tokens import new_identity
 
 # LiveKit's leeway for the clocks of others when it checks a token's expiry.
@@ -47,9 +48,10 @@ def random_candidate(assistant_id: str) -> Candidate:
 class Rooms:
     """Creates rooms, each with the one dispatch of its assistant, and finds them again."""
 
-    def __init__(self, livekit: LiveKit, config: CallConfig) -> None:
+    def __init__(self, livekit: LiveKit, config: CallConfig, stages: Stages = UNTIMED) -> None:
         self._livekit = livekit
         self._config = config
+        self._stages = stages
 
     def create(
         self,
@@ -70,18 +72,18 @@ class Rooms:
         """
         # A browser can read a room's metadata: it holds a nonce, and no digest that could be guessed.
         metadata = candidate.metadata(expires_at)
-        made = self._livekit.create_room(
-            NewRoom(
-                name=candidate.room_name,
-                metadata=metadata,
-                agent_name=agent_name,
-                dispatch_metadata=dispatch_metadata,
-                # The room waits as long as a token for it is accepted, so a valid token meets its room.
-                empty_timeout_s=int(join_window.total_seconds()) + LEEWAY_S,
-                departure_timeout_s=self._config.departure_timeout_s,
-                repeatable=candidate.repeatable,
-            )
+        room = NewRoom(
+            name=candidate.room_name,
+            metadata=metadata,
+            agent_name=agent_name,
+            dispatch_metadata=dispatch_metadata,
+            # The room waits as long as a token for it is accepted, so a valid token meets its room.
+            empty_timeout_s=int(join_window.total_seconds()) + LEEWAY_S,
+            departure_timeout_s=self._config.departure_timeout_s,
+            repeatable=candidate.repeatable,
         )
+        with self._stages.timed("livekit"):
+            made = self._livekit.create_room(room)
         return None if made.metadata == metadata else self._earlier(candidate, made)
 
     def in_order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -90,7 +92,8 @@ class Rooms:
         Without this look a repeat would find the first generation's name free, once that room has
         closed, while the call goes on in the second's. Raises as `create`.
         """
-        living = self._livekit.rooms([candidate.room_name for candidate in candidates])
+        with self._stages.timed("livekit"):
+            living = self._livekit.rooms([candidate.room_name for candidate in candidates])
         ranked: list[tuple[int, Candidate]] = []
         for candidate in candidates:
             room = living.get(candidate.room_name)
@@ -107,9 +110,13 @@ class Rooms:
             raise NameTaken
         waiting = mark.expires_at > datetime.now(UTC)
         # The number of people lags: who joined at the last moment is asked for only when it matters.
-        entered = room.people > 0 or (not waiting and self._livekit.has_people(room.name))
+        entered = room.people > 0 or (not waiting and self._has_people(room.name))
         if not (entered or waiting):
             # Nobody came, or LiveKit's node has died and left the room behind.
             raise NameTaken
         candidate.check_body(mark)
         return Earlier(entered, mark.expires_at)
+
+    def _has_people(self, name: str) -> bool:
+        with self._stages.timed("livekit"):
+            return self._livekit.has_people(name)

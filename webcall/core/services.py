@@ -21,6 +21,7 @@ from webcall.core.observers import CREATED, REFUSED, Observer, Observers
 from webcall.core.readiness import Readiness
 from webcall.core.room_events import RoomEvents
 from webcall.core.rooms import Rooms
+from webcall.core.stages import Stages
 from webcall.core.storage import LimitsStorage, StorageHealth, in_memory
 from webcall.errors import BackendError
 from webcall.interfaces import AssistantStore, Closes, KeyValidator
@@ -31,6 +32,9 @@ from webcall.startup import Chosen, Setup, choose
 T = TypeVar("T")
 
 log = structlog.stdlib.get_logger("webcall.services")
+
+KNOWN_S = 10.0
+"""For so long it is known who answers, as far as the metrics go."""
 
 
 class _once(cached_property[T]):  # used like a decorator of functools
@@ -53,9 +57,12 @@ class Services:
         self.setup = setup
         self.config = setup.config
         self.counters = Counters()
+        self.stages = Stages(self.counters.stages)
         self.gate = Gate(setup.config.http.threads, self.counters.in_flight)
         self.livekit = LiveKit(setup.config.livekit, self.counters.livekit_away)
         self.making = threading.RLock()
+        self._seeing = threading.Lock()
+        self._closed = False
         self._made: dict[tuple[str, str], Any] = {}
 
     @property
@@ -100,7 +107,7 @@ class Services:
         for chosen, (name, validator) in zip(self.setup.validators, self.validators(), strict=True):
             cache = self._cache("keys", chosen)
             ring.append((name, CachedValidator(validator, cache) if cache else validator))
-        return KeyRing(ring)
+        return KeyRing(ring, self.stages)
 
     @_once
     def assistants(self) -> Assistants:
@@ -109,23 +116,24 @@ class Services:
         for chosen, (name, store) in zip(self.setup.stores, self.stores(), strict=True):
             cache = self._cache("assistants", chosen)
             shelf.append((name, CachedStore(store, cache) if cache else store))
-        return Assistants(shelf)
+        return Assistants(shelf, self.stages)
 
     @_once
     def listing(self) -> Listing:
         """Lists the assistants that a caller may call."""
-        return Listing(self.stores())
+        return Listing(self.stores(), self.stages)
 
     @_once
     def calls(self) -> Calls:
         """Places calls."""
-        return Calls(self.config, self.assistants, Rooms(self.livekit, self.config.call), self.leases)
+        rooms = Rooms(self.livekit, self.config.call, self.stages)
+        return Calls(self.config, self.assistants, rooms, self.leases)
 
     @_once
     def storage_health(self) -> StorageHealth:
         """Knows whether the limits' storage answers."""
         count = self.counters.limits_storage_failures.inc
-        return StorageHealth(required=self.config.limits.required, count=count)
+        return StorageHealth(required=self.config.limits.required, count=count, stages=self.stages)
 
     @_once
     def leases(self) -> Leases:
@@ -159,7 +167,28 @@ class Services:
         limits = self.config.limits
         if not in_memory(limits.storage_uri):
             pings.append(("limits", LimitsStorage(limits.storage_uri, required=limits.required)))
-        return Readiness(self.livekit, pings, patience_s=self.config.livekit.timeout_s + 1)
+        return Readiness(
+            self.livekit,
+            pings,
+            patience_s=self.config.livekit.timeout_s + 1,
+            tell=lambda name, up: self.counters.backend_up.labels(name).set(up),
+        )
+
+    def see_who_answers(self) -> None:
+        """Begin to ask for the metrics who answers, unless that is known; return at once.
+
+        One asking at a time, in a thread of its own: whoever is asked may hang.
+        """
+        if self._seeing.acquire(blocking=False):
+            threading.Thread(target=self._see, name="who answers", daemon=True).start()
+
+    def _see(self) -> None:
+        try:
+            self.readiness.state(KNOWN_S)
+        except BackendError as error:
+            log.error("backend cannot be made", error=str(error))
+        finally:
+            self._seeing.release()
 
     def use_threads(self, threads: int) -> None:
         """Tell how many request threads this worker has."""
@@ -174,6 +203,10 @@ class Services:
 
     def close(self) -> None:
         """Give back connections and threads; for the end of the process. What fails does so in the log."""
+        if not self._closed:
+            # Never released: an asking that came later would open again what is closed here.
+            self._seeing.acquire(timeout=1)
+            self._closed = True
         with self.making:
             made, self._made = list(self._made.values()), {}
         for part in (self.livekit, self.observers, self.leases, *made):

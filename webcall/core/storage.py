@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from webcall.core.stages import UNTIMED, Stages
 from webcall.errors import LimitsUnavailable
 from webcall.logs import describe
 
@@ -76,6 +77,7 @@ class StorageHealth:
         *,
         required: bool = False,
         count: Callable[[], object] = lambda: None,
+        stages: Stages = UNTIMED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take whether calls are to fail (503) while it is down, and a monotonic clock in seconds.
@@ -83,6 +85,7 @@ class StorageHealth:
         `count` is called for each exchange that was not to be had.
         """
         self._count = count
+        self._stages = stages
         self._required = required
         self._clock = clock
         self._lock = threading.Lock()
@@ -99,7 +102,8 @@ class StorageHealth:
         """
         if self._may_try():
             try:
-                answer = exchange()
+                with self._stages.timed("limits"):
+                    answer = exchange()
             except Exception as error:
                 self.failed(error)
             else:

@@ -31,6 +31,8 @@ def init_app(app: Flask, services: Services) -> None:
         # these numbers above all when the gate is full.
         if token and not _given(token):
             return failure(401, NO_TOKEN, headers={"WWW-Authenticate": "Bearer"})
+        # For the next answer: this one does not wait for whoever hangs.
+        services.see_who_answers()
         return Response(counters.exposition(), content_type=CONTENT_TYPE_LATEST)
 
     @app.after_request
