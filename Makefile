@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports pytest livekit frontend programs provider bench clean distclean
+.PHONY: help run test lint types imports pytest livekit frontend programs provider bench soak clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,9 @@ provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once
 
 bench: $(INSTALLED) livekit ## measure what the README's figures come from
 	$(BIN)/python -m benchmarks.throughput
+
+soak: $(INSTALLED) livekit frontend programs ## an hour of mixed load with faults, and a verdict; WEBCALL_SOAK_S: seconds
+	@$(BIN)/python -m benchmarks.soak
 
 clean: ## remove what tools left behind; data, programs and the environment stay
 	rm -rf build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \

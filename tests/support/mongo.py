@@ -21,8 +21,10 @@ from tests.support.programs import free_port, stop, wait_until, without
 class MongoServer:
     """A server that tests may freeze, stop and start again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        """Take a folder for its files; with `keeps` the data outlive a stop, as `mongod`'s always do."""
         self._folder = folder
+        self._keeps = keeps
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.uri = f"mongodb://127.0.0.1:{self._port}"
@@ -68,8 +70,9 @@ class MongoServer:
         if not program.exists():
             without("mongod", "install MongoDB, or nx-27017 from the extra [dev]")
         files = ["--log-file", str(self._folder / "nx.log"), "--pid-file", str(self._folder / "nx.pid")]
-        # A folder of databases, in memory: in a single file, all of them share their collections.
-        return [str(program), "--data-dir", "memory", "-p", port, *files]
+        # A folder of databases: in a single file, all of them share their collections.
+        data = str(self._folder / "databases") if self._keeps else "memory"
+        return [str(program), "--data-dir", data, "-p", port, *files]
 
     def _answers(self) -> bool:
         try:

@@ -1,0 +1,273 @@
+"""The kinds of request in the mixed load, each with what is right to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from benchmarks.soak.asking import BOTH, CALL, FILES, LISTING, SOURCE, Asking
+from benchmarks.soak.records import CANARY, NOBODY, PAGE
+from benchmarks.soak.stage import JOIN_WINDOW_S, SLOW_RATE
+from webcall.records import new_api_key
+
+METADATA = {"customer": {"name": "Ada"}, "note": f"{CANARY}note"}
+ROOM_S = JOIN_WINDOW_S + 60 + 10
+"""How long a room of a call that nobody joins may be there."""
+
+
+def body(assistant: str = "desk", **more: Any) -> dict[str, Any]:
+    """Return the body of a call."""
+    return {"assistant_id": assistant, "metadata": METADATA, **more}
+
+
+async def placed(asking: Asking) -> None:
+    """Place a call that nobody joins, key and assistant from files."""
+    answer = await asking.ask("call", CALL, key=asking.records.steady, body=body(), right={200}, needs=FILES)
+    if answer:
+        await asking.check_call("call", answer, NOBODY)
+
+
+async def stored(asking: Asking) -> None:
+    """Place a call by a key of MongoDB's, with an assistant of either."""
+    wanted = asking.random.choice(("desk", "kept"))
+    answer = await asking.ask(
+        "call, stored key", CALL, key=asking.records.stored, body=body(wanted), right={200}, needs=BOTH
+    )
+    if answer:
+        await asking.check_call("call, stored key", answer, NOBODY)
+
+
+async def typed(asking: Asking) -> None:
+    """Place a typed chat."""
+    answer = await asking.ask(
+        "call, text", CALL, key=asking.records.steady, body=body(text_only=True), right={200}, needs=FILES
+    )
+    if answer:
+        await asking.check_call("call, text", answer, NOBODY)
+
+
+async def source(asking: Asking) -> None:
+    """Ask as LiveKit's SDKs do."""
+    agent = {"agent_name": "desk", "metadata": json.dumps(METADATA)}
+    answer = await asking.ask(
+        "token_source",
+        SOURCE,
+        key=asking.records.steady,
+        body={"room_config": {"agents": [agent]}, "participant_name": "Ada"},
+        right={201},
+        needs=FILES,
+    )
+    if answer:
+        await asking.check_call("token_source", answer, NOBODY)
+
+
+async def repeated(asking: Asking) -> None:
+    """Place one call three times by its Idempotency-Key, twice at once, and once with another body."""
+    kind, key = "call, repeated", asking.records.steady
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    began = asking.oracle.clock()
+
+    async def place(right: int = 200, **more: Any) -> Any:
+        # A LiveKit that was restarted has forgotten the first one.
+        wanted = body(**more)
+        return await asking.ask(
+            kind, CALL, key=key, headers=headers, body=wanted, right={right, 200}, needs=FILES
+        )
+
+    answers = [*await asyncio.gather(place(), place()), await place()]
+    other = await place(422, text_only=True)
+    if asking.oracle.down(["livekit"], began, asking.oracle.clock()):
+        return
+    rooms = {answer.data["room_name"] for answer in answers if answer}
+    if len(rooms) != 1:
+        asking.oracle.fault(kind, f"{len(rooms)} rooms for one Idempotency-Key")
+    if other and other.status != 422:
+        asking.oracle.fault(kind, f"{other.status} instead of 422: another body under one Idempotency-Key")
+    if answers[-1]:
+        await asking.check_call(kind, answers[-1], NOBODY)
+
+
+async def few(asking: Asking) -> None:
+    """Place calls by a key that may have two at once; there are never more."""
+    answer = await asking.ask(
+        "call, two at once",
+        CALL,
+        key=asking.records.few,
+        body=body("pair"),
+        right={200, 429},
+        needs=FILES,
+    )
+    now = asking.oracle.clock()
+    # An emptied Redis has forgotten who is in a call.
+    if answer is None or asking.oracle.down(["redis"], now - ROOM_S, now):
+        return
+    try:
+        living = await asking.living("pair_")
+    except Exception:
+        return  # LiveKit is away: its own kinds tell that
+    if len(living) > 2 and not asking.stage.uncounted_since(ROOM_S):
+        asking.oracle.fault("call, two at once", f"{len(living)} rooms at once of a key that may have two")
+
+
+class Slow:
+    """Lists by a key that has a rate; no more than that pass, whatever the process."""
+
+    def __init__(self) -> None:
+        self._passed: collections.deque[float] = collections.deque()
+
+    async def __call__(self, asking: Asking) -> None:
+        """Send a listing, and count it if it passed."""
+        answer = await asking.ask(
+            "listing, past its rate",
+            LISTING,
+            method="GET",
+            key=asking.records.slow,
+            right={200, 429},
+            needs=("mongo",),
+        )
+        now = asking.oracle.clock()
+        while self._passed and self._passed[0] < now - 60:
+            self._passed.popleft()
+        if answer and answer.status == 200:
+            self._passed.append(answer.sent)
+        # Windows are fixed, so that a minute of the clock can hold the ends of two.
+        excused = asking.oracle.down(["redis"], now - 120, now)
+        if len(self._passed) > 2 * SLOW_RATE and not (excused or asking.stage.uncounted_since(120)):
+            asking.oracle.fault(
+                "listing, past its rate", f"{len(self._passed)} in a minute at {SLOW_RATE}/minute"
+            )
+
+
+async def page(asking: Asking) -> None:
+    """Call from a web page by its publishable key; and from another's page, and from none."""
+    key, wanted = asking.records.page, {"assistant_id": "shop", "metadata": {"customer": {"name": "Ada"}}}
+    answer = await asking.ask(
+        "page", CALL, key=key, body=wanted, headers={"Origin": PAGE}, right={200}, needs=FILES
+    )
+    if answer:
+        await asking.check_call("page", answer, NOBODY)
+    for headers in ({"Origin": "https://evil.example"}, {}):
+        await asking.ask("page, wrong origin", CALL, key=key, body=wanted, headers=headers, right={403})
+
+
+async def listing(asking: Asking) -> None:
+    """List the owner's assistants."""
+    answer = await asking.ask(
+        "listing", LISTING, method="GET", key=asking.records.steady, right={200}, needs=("mongo",)
+    )
+    if answer:
+        found = {one["assistant_id"] for one in answer.data["assistants"]}
+        if missing := asking.records.listed() - found:
+            asking.oracle.fault("listing", f"without {sorted(missing)}")
+
+
+async def stranger(asking: Asking) -> None:
+    """Come with a key that nobody knows, or none, or one that was revoked, and with any body."""
+    raw = asking.random.choice((body(), b"{", b"", {"assistant_id": 1}))
+    records = asking.records
+    for kind, key, needs in (
+        ("unknown key", new_api_key(), ("mongo",)),
+        ("no key", None, ()),
+        ("revoked key", records.revoked, ()),
+        ("revoked key, stored", records.stored_revoked, ("mongo",)),
+    ):
+        await asking.ask(kind, CALL, key=key, body=raw, right={401}, needs=needs)
+
+
+_FAULTY: dict[str, Any] = {
+    "no JSON": b'{"assistant_id": "desk"',
+    "empty": b"",
+    "NaN": b'{"assistant_id": "desk", "metadata": {"x": NaN}}',
+    "twice": b'{"assistant_id": "desk", "assistant_id": "desk"}',
+    "an array": b"[]",
+    "surrogate": b'{"assistant_id": "desk", "metadata": {"x": "\\ud800"}}',
+    "unknown field": {"assistant_id": "desk", "metdata": {}},
+    "wrong type": {"assistant_id": 5},
+    "deep": b'{"assistant_id": "desk", "metadata": ' + b'{"a":' * 40 + b"1" + b"}" * 41,
+    "large metadata": {"assistant_id": "desk", "metadata": {"x": "y" * 17_000}},
+    "no UTF-8": b'{"assistant_id": "\xff"}',
+}
+
+
+async def faulty(asking: Asking) -> None:
+    """Send what is no request; and one that is too large."""
+    name = asking.random.choice(list(_FAULTY))
+    key = asking.records.steady
+    await asking.ask("bad body", CALL, key=key, body=_FAULTY[name], right={422})
+    large = json.dumps(body(padding="x" * 70_000)).encode()
+    await asking.ask("oversized body", CALL, key=key, body=large, right={413})
+
+
+async def nobody(asking: Asking) -> None:
+    """Ask for assistants that are not to be had, and for a chat that cannot be."""
+    key = asking.records.steady
+    for name, needs in (("unknown", BOTH), ("resting", FILES), ("foreign", BOTH)):
+        await asking.ask("no such assistant", CALL, key=key, body=body(name), right={404}, needs=needs)
+    wanted = body("voice", text_only=True)
+    await asking.ask("no text path", CALL, key=key, body=wanted, right={400}, needs=FILES)
+
+
+async def health(asking: Asking) -> None:
+    """Ask what a load balancer and Prometheus ask."""
+    await asking.ask("health", "/health", method="GET", right={200})
+    await asking.ask("ready", "/ready", method="GET", right={200}, needs=BOTH)
+    if asking.random.random() < 0.3:
+        await asking.ask("metrics", "/metrics", method="GET", right={200})
+
+
+async def pages(asking: Asking) -> None:
+    """Load the playground, the widget and the documents, with a file that they name."""
+    path = asking.random.choice(("/playground", "/widget.js", "/openapi.json", "/docs"))
+    answer = await asking.ask("pages", path, method="GET", right={200})
+    names = re.findall(
+        rb'"\.?(/(?:playground|widget)/[\w.-]+\.[0-9a-f]{12}\.\w+)"', answer.body if answer else b""
+    )
+    for name in sorted(set(names))[:3]:
+        await asking.ask("pages' files", name.decode(), method="GET", right={200})
+
+
+async def others(asking: Asking) -> None:
+    """Ask for what there is not, as a browser before a call, and as a false LiveKit."""
+    await asking.ask("nowhere", "/nowhere", method="GET", right={404})
+    await asking.ask("wrong method", CALL, method="DELETE", right={405})
+    preflight = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    await asking.ask("preflight", CALL, method="OPTIONS", headers=preflight, right={200, 204})
+    forged = {"Authorization": "forged"}
+    await asking.ask("forged webhook", "/livekit/webhook", body=b"{}", headers=forged, right={401})
+
+
+Kind = Callable[[Asking], Awaitable[None]]
+
+
+def mix() -> dict[Kind, int]:
+    """Return each kind with how often it comes, of a hundred."""
+    return {
+        placed: 20,
+        stored: 13,
+        typed: 6,
+        source: 9,
+        repeated: 6,
+        few: 4,
+        Slow(): 6,
+        page: 4,
+        listing: 9,
+        stranger: 6,
+        faulty: 5,
+        nobody: 4,
+        health: 4,
+        pages: 3,
+        others: 1,
+    }
+
+
+CALLS = ("call", "call, stored key", "call, text", "token_source", "page")
+"""The kinds whose latency is shown: one call, placed anew."""
