@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -177,13 +177,12 @@ def write_config(
     secret: str,
     udp_port: int,
     log_level: str = "info",
-    webhook_url: str | None = None,
+    webhook_urls: Sequence[str] = (),
 ) -> Path:
     """Write a LiveKit server's settings, for this machine alone, to `folder` and return the file.
 
-    Signalling on 127.0.0.1:`port`, media on 127.0.0.1:`udp_port`. Events about rooms go to
-    `webhook_url`, signed with the key, if one is given. The file holds `secret` and is readable by its
-    owner only.
+    Signalling on 127.0.0.1:`port`, media on 127.0.0.1:`udp_port`. Events about rooms go to each of
+    `webhook_urls`, signed with the key. The file holds `secret` and is readable by its owner only.
     """
     settings: dict[str, Any] = {
         "port": port,
@@ -206,8 +205,8 @@ def write_config(
             "stun_servers": ["127.0.0.1:3478"],
         },
     }
-    if webhook_url is not None:
-        settings["webhook"] = {"api_key": key, "urls": [webhook_url]}
+    if webhook_urls:
+        settings["webhook"] = {"api_key": key, "urls": list(webhook_urls)}
     path = folder / "livekit.yaml"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -8,5 +8,6 @@ pytest_plugins = [
     "tests.support.redis",
     "tests.support.chromium",
     "tests.support.deployment",
+    "tests.support.watch",
     "tests.support.worker",
 ]

@@ -10,8 +10,10 @@ RECORDS = json.loads(Path(os.environ["RECORDS"]).read_text("utf-8"))
 NONCES: dict[str, float] = {}  # with several processes, in what they share
 LOCK = threading.Lock()
 
+
 def sign(head: str, body: bytes) -> str:
     return hmac.digest(SECRET, head.encode() + body, "sha256").hex()
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -20,7 +22,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body, what = self.rfile.read(int(self.headers["Content-Length"])), self.path.rsplit("/", 1)[-1]
         sent = re.fullmatch(r"t=(\d+),n=(\w+),v1=(\w+)", self.headers.get("Webcall-Signature", ""))
-        if not sent or not hmac.compare_digest(sent[3], sign(f"request\n{what}\n{sent[1]}\n{sent[2]}\n", body)):
+        if not sent or not hmac.compare_digest(
+            sent[3], sign(f"request\n{what}\n{sent[1]}\n{sent[2]}\n", body)
+        ):
             return self.send_error(400, "not signed by this secret")
         now, nonce = time.time(), sent[2]
         with LOCK:
@@ -39,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
 
 if __name__ == "__main__":
     ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8090"))), Handler).serve_forever()

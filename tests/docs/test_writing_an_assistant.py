@@ -23,10 +23,11 @@ from tests.support.livekit import LiveKitServer
 from tests.support.openai_stub import OpenAIStub
 from tests.support.person import NOTICE, joined
 from tests.support.probe import Probe, probing
-from webcall.worker import attendance, notices
+from webcall.core import notices
+from webcall.core.notices import Notice
+from webcall.worker import attendance
 from webcall.worker.interaction import Interaction
 from webcall.worker.job import KNOWN_FIELDS
-from webcall.worker.notices import Notice
 
 PAGE = (ROOT / "docs" / "writing-an-assistant.md").read_text("utf-8")
 WORKER_PAGE = (ROOT / "docs" / "worker.md").read_text("utf-8")

@@ -52,7 +52,7 @@ def deployment(
     storage, workers = request.param
     uri = "memory://" if storage == "memory" else request.getfixturevalue("redis_uri")
     port = free_port()
-    server = LiveKitServer(livekit_binary, tmp_path, f"http://127.0.0.1:{port}/livekit/webhook")
+    server = LiveKitServer(livekit_binary, tmp_path, [f"http://127.0.0.1:{port}/livekit/webhook"])
     config = settings(
         limits={
             "waiting_per_address": 1,

@@ -99,12 +99,12 @@ def test_settings_are_private(tmp_path: Path) -> None:
 
 
 def test_events_are_sent_where_they_are_wanted(tmp_path: Path) -> None:
-    """With an address for them, LiveKit sends its events there, signed with the key; else nowhere."""
+    """With addresses for them, LiveKit sends its events to each, signed with the key; else nowhere."""
     plain = yaml.safe_load(program.write_config(tmp_path, 7880, "key", "secret", 7882).read_text())
     assert "webhook" not in plain
-    address = "http://127.0.0.1:8000/livekit/webhook"
-    told = program.write_config(tmp_path, 7880, "key", "secret", 7882, webhook_url=address).read_text()
-    assert yaml.safe_load(told)["webhook"] == {"api_key": "key", "urls": [address]}
+    addresses = [f"http://127.0.0.1:{port}/livekit/webhook" for port in (8000, 8084)]
+    told = program.write_config(tmp_path, 7880, "key", "secret", 7882, webhook_urls=addresses).read_text()
+    assert yaml.safe_load(told)["webhook"] == {"api_key": "key", "urls": addresses}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -51,10 +52,12 @@ def place_call(
     departure_timeout_s: int = 20,
     dispatch: str | None = None,
     identity: str | None = None,
+    room_metadata: str | None = None,
 ) -> PlacedCall:
     """Create a room on `server` with a dispatch to `agent_name`, and sign a token for one person.
 
-    `definition` changes fields of `DEFINITION`; `dispatch` replaces the whole metadata of the dispatch.
+    `definition` changes fields of `DEFINITION`; `dispatch` replaces the whole metadata of the dispatch,
+    `room_metadata` that of the room, which has a nonce as the service's rooms do.
     """
     assistant = assistant_from_record({**DEFINITION, **(definition or {})})
     pairs = METADATA if metadata is None else metadata
@@ -64,7 +67,9 @@ def place_call(
         livekit.create_room(
             NewRoom(
                 name=name,
-                metadata="",
+                metadata=json.dumps({"nonce": secrets.token_hex(16)})
+                if room_metadata is None
+                else room_metadata,
                 agent_name=agent_name,
                 dispatch_metadata=dispatch
                 if dispatch is not None

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -25,10 +25,10 @@ class LiveKitServer:
     """A LiveKit server that can be stopped and started again at the same address.
 
     `url` and `http_url` are its address, `key` and `secret` what it accepts. It sends its events to
-    `webhook_url`, if there is one.
+    `webhook_urls`.
     """
 
-    def __init__(self, binary: Path, folder: Path, webhook_url: str | None = None) -> None:
+    def __init__(self, binary: Path, folder: Path, webhook_urls: Sequence[str] = ()) -> None:
         self.port = programs.free_port()
         self.key = "APItest" + secrets.token_hex(4)
         self.secret = secrets.token_urlsafe(48)
@@ -37,7 +37,7 @@ class LiveKitServer:
         self.log = folder / "livekit.log"
         udp_port = programs.free_port(socket.SOCK_DGRAM)
         self._config = program.write_config(
-            folder, self.port, self.key, self.secret, udp_port, webhook_url=webhook_url
+            folder, self.port, self.key, self.secret, udp_port, webhook_urls=webhook_urls
         )
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,9 +11,10 @@ from webcall.cli.check import check
 from webcall.cli.keys import keys
 from webcall.cli.plugins import plugins
 from webcall.cli.records import records
+from webcall.cli.watch import watch
 
 webcall = BackendCommands("webcall", help="Look after the web-call service.")
-for command in (assistants, call, check, keys, plugins, records):
+for command in (assistants, call, check, keys, plugins, records, watch):
     webcall.add_command(command)
 
 

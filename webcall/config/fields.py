@@ -183,3 +183,10 @@ def bind(value: str) -> None:
         fine = int(host_and_port["port"]) <= 65535 if host_and_port else one.strip().startswith("unix:/")
         if not fine:
             raise ValidationError("neither host:port such as 127.0.0.1:8000 or [::1]:8000 nor unix:/path")
+
+
+def one_address(value: str) -> None:
+    """Refuse what is not one address with its port; a path of a socket is none."""
+    found = _HOST_AND_PORT.fullmatch(value)
+    if not found or int(found["port"]) > 65535:
+        raise ValidationError("not host:port, such as 127.0.0.1:8084 or [::1]:8084")

@@ -15,6 +15,7 @@ from webcall.config.fields import (
     Whole,
     address,
     bind,
+    one_address,
     optional_address,
     optional_token,
     optional_web_address,
@@ -31,6 +32,7 @@ from webcall.config.settings import (
     LimitsConfig,
     LiveKitConfig,
     LogConfig,
+    WatchConfig,
     WorkerConfig,
 )
 from webcall.rates import parse_rate
@@ -254,6 +256,29 @@ class WorkerSection(Section):
     chat_max_turns = _whole(500, 1, 100000, "typed messages a call")
 
 
+class WatchSection(Section):
+    """`watch:`"""
+
+    MAKES = WatchConfig
+
+    bind = _text(
+        "address and port on which the watcher takes LiveKit's events, with its health and metrics",
+        load_default="127.0.0.1:8084",
+        validate=one_address,
+    )
+    sweep_s = _seconds(10, 0.1, 3600, "how often the watcher looks at all rooms, whatever events tell")
+    grace_s = _seconds(
+        5,
+        0.1,
+        600,
+        "how long a person may be without an assistant before one is sent; each further try waits twice that",
+    )
+    tries = _whole(4, 1, 20, "assistants sent after the first one before the call is given up")
+    overtime_s = _seconds(
+        30, 0, 3600, "how long past call.max_duration_s a call is left to its assistant before it is closed"
+    )
+
+
 class LogSection(Section):
     """`log:`"""
 
@@ -289,4 +314,5 @@ class ConfigSchema(Section):
     limits = fields.Nested(LimitsSection)
     http = fields.Nested(HttpSection)
     worker = fields.Nested(WorkerSection)
+    watch = fields.Nested(WatchSection)
     log = fields.Nested(LogSection)

@@ -121,6 +121,23 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """How `flask webcall watch` looks after calls."""
+
+    bind: str
+    sweep_s: float
+    grace_s: float
+    tries: int
+    overtime_s: float
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port on which it listens."""
+        host, _, port = self.bind.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and in which form."""
 
@@ -141,4 +158,5 @@ class Config:
     limits: LimitsConfig
     http: HttpConfig
     worker: WorkerConfig
+    watch: WatchConfig
     log: LogConfig

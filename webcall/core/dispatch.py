@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,3 +78,21 @@ def dispatch_metadata(
     if size > MAX_BYTES:
         raise RecordError(f"assistant record: {size} bytes with its call's data, LiveKit takes {MAX_BYTES}")
     return text
+
+
+def longest_call_s(metadata: str) -> float | None:
+    """Return for how many seconds the call of a dispatch may last; infinity: for ever.
+
+    None where this service did not make the dispatch: its metadata has no `web_call`.
+    """
+    try:
+        whole = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return None
+    web_call = whole.get("web_call") if isinstance(whole, dict) else None
+    if not isinstance(web_call, dict):
+        return None
+    limit = web_call.get("max_duration_s")
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0:
+        return limit
+    return math.inf

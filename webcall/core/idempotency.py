@@ -26,6 +26,7 @@ OTHER_BODY = (
 )
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,19 @@ class Candidate:
         """Raise `IdempotencyConflict` if the room of this mark was made for another body."""
         if not _same(mark.fingerprint, self.fingerprint):
             raise IdempotencyConflict(OTHER_BODY)
+
+
+def made_here(metadata: str) -> bool:
+    """Return whether a room's metadata has the form that this service gives it.
+
+    That is no proof: whoever may make rooms on the same LiveKit may write the same.
+    """
+    try:
+        found = json.loads(metadata)
+    except (ValueError, RecursionError):
+        return False
+    nonce = found.get("nonce") if isinstance(found, dict) else None
+    return isinstance(nonce, str) and _NONCE.fullmatch(nonce) is not None
 
 
 def check_header(header: str, *, uuid_only: bool) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -157,6 +158,13 @@ class LiveKit:
             ahead_s = (theirs - datetime.now(UTC)).total_seconds()
             # Only the beginning: LiveKit's text goes on with the token.
             return answer.status, await answer.content.read(16), ahead_s
+
+    def submit(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> Future[T]:
+        """Ask LiveKit, bounded in time as everything here; the future holds the answer or `LiveKitError`.
+
+        For `webcall.core.livekit_rooms`, and for whoever has an event loop of their own to wait in.
+        """
+        return self._loop.submit(self._exchange(call))
 
     def close(self) -> None:
         """Close the connections and end the event loop's thread. A later call starts anew."""

@@ -16,13 +16,14 @@ from livekit.agents import AgentSession, AutoSubscribe, JobContext, vad
 from livekit.agents.voice import CloseEvent, ConversationItemAddedEvent
 
 from webcall.config.settings import WorkerConfig
-from webcall.worker import notices, session
+from webcall.core import notices
+from webcall.core.notices import Notice
+from webcall.worker import session
 from webcall.worker.attendance import Attendance
 from webcall.worker.chat import TOPIC as CHAT
 from webcall.worker.chat import TypedMessages
 from webcall.worker.job import BadDispatch, CallJob, read_job
 from webcall.worker.models import ModelUnavailable, import_plugins, make_models
-from webcall.worker.notices import Notice
 from webcall.worker.silence import Reprompts
 
 LAST_SENTENCE = "I am sorry, our time is up, and this call ends now. Goodbye."

@@ -16,7 +16,7 @@ from limits.strategies import MovingWindowRateLimiter
 from livekit import rtc
 
 from webcall.config.settings import WorkerConfig
-from webcall.worker.notices import Notice
+from webcall.core.notices import Notice
 
 TOPIC = "lk.chat"
 # Streams that are open at once, and how long one may take: a stream without an end holds memory.

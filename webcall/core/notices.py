@@ -2,11 +2,13 @@
 
 Whatever stops a call or refuses a message is said there, in words that tell nothing of the inside:
 no prompt, no metadata, no provider's own text. Clients show the text as it is; `code` and `ends` are
-attributes of the stream. docs/writing-an-assistant.md holds the table.
+attributes of the stream. docs/writing-an-assistant.md holds the table. Whoever is not in the room, and
+can send through LiveKit's API alone, sends all three as JSON in one data packet of the same topic.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -38,6 +40,8 @@ class Notice(Enum):
     goodbye = ("The assistant has ended the call.", True)
     shutting_down = ("The assistant has to stop for maintenance. Please call again.", True)
 
+    no_assistant = ("No assistant could come to this call, and it ends now. Please call again later.", True)
+
     def __init__(self, words: str, ends: bool) -> None:
         self.words = words
         self.ends = ends
@@ -54,3 +58,8 @@ class Sent:
 def sent(notice: Notice) -> Sent:
     """Return what is sent for a notice."""
     return Sent(notice.words, {"code": notice.name, "ends": "true" if notice.ends else "false"})
+
+
+def as_packet(notice: Notice) -> bytes:
+    """Return what is sent for a notice by LiveKit's API, which sends packets only."""
+    return json.dumps({"code": notice.name, "ends": notice.ends, "text": notice.words}).encode()

@@ -1,0 +1,76 @@
+"""Who of several watchers acts: a claim on one step in one room, for a while."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+
+import structlog
+
+from webcall.core.storage import TIMEOUT_S, in_memory
+from webcall.logs import describe
+
+log = structlog.stdlib.get_logger("webcall.watch")
+
+_PREFIX = "webcall:watch:"
+
+
+class Claims(Protocol):
+    """Gives each claim to one watcher."""
+
+    async def take(self, what: str, within_s: float) -> bool | None:
+        """Return whether the claim is this watcher's for so many seconds; None if nobody can tell now."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+class OnlyWatcher:
+    """The claims of a watcher that is the only one: all of them."""
+
+    async def take(self, what: str, within_s: float) -> bool | None:
+        """Return True."""
+        return True
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class RedisClaims:
+    """Claims in Redis, for as many watchers as there are. Needs the extra `redis`."""
+
+    def __init__(self, storage_uri: str) -> None:
+        """Take `limits.storage_uri`. Opens no connection."""
+        # Without several watchers the extra is not needed.
+        from redis import asyncio as redis
+
+        self._client = redis.Redis.from_url(
+            storage_uri, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        )
+        self._mine = secrets.token_hex(8)
+        self._down = False
+
+    async def take(self, what: str, within_s: float) -> bool | None:
+        """Return whether the claim is this watcher's; None while Redis does not answer."""
+        try:
+            taken = await self._client.set(_PREFIX + what, self._mine, nx=True, px=round(within_s * 1000))
+        except Exception as error:
+            if not self._down:
+                log.error("watchers cannot agree", **describe(error))
+            self._down = True
+            return None
+        if self._down:
+            log.warning("watchers can agree again")
+        self._down = False
+        return bool(taken)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def claims_for(storage_uri: str) -> Claims:
+    """Return the claims that `limits.storage_uri` allows for."""
+    return OnlyWatcher() if in_memory(storage_uri) else RedisClaims(storage_uri)

@@ -1,0 +1,111 @@
+"""The watcher's process: its event loop, and what it answers by HTTP.
+
+aiohttp serves it: it is there for LiveKit's client, and the watcher's loop is asyncio's. The service's
+own addresses of these names behave the same (`webcall/http/webhook.py`, `webcall/http/metrics.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import signal
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from webcall.config.settings import Config
+from webcall.core.livekit import LiveKit
+from webcall.core.livekit_rooms import OpenRooms
+from webcall.core.room_events import RoomEvents
+from webcall.core.watch.claims import OnlyWatcher, claims_for
+from webcall.core.watch.counters import WatchCounters
+from webcall.core.watch.watcher import Watcher
+from webcall.errors import Unauthorized, WebCallError
+
+log = structlog.stdlib.get_logger("webcall.watch")
+
+WEBHOOK = "/livekit/webhook"
+# As the service's own limit of a body.
+_MOST_BYTES = 64 * 1024
+_ENDING_S = 1.0
+
+
+async def watch(config: Config, livekit: LiveKit) -> None:
+    """Watch until SIGTERM or SIGINT. Raises `WebCallError` if the address cannot be listened on."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, asked.set)
+    counters = WatchCounters()
+    claims = claims_for(config.limits.storage_uri)
+    watcher = Watcher(OpenRooms(livekit), config.watch, claims, counters)
+    events = RoomEvents(config.livekit)
+    events.subscribe(watcher.on_event)
+    runner = web.AppRunner(
+        make_app(events, counters, config.http.metrics_token),
+        access_log=None,
+        shutdown_timeout=_ENDING_S,
+        handle_signals=False,
+    )
+    await runner.setup()
+    try:
+        host, port = config.watch.address
+        try:
+            await web.TCPSite(runner, host or None, port).start()
+        except OSError as error:
+            told = (error.strerror or "cannot be used").lower()
+            raise WebCallError(f"watch.bind: {config.watch.bind}: {told}") from None
+        log.info("watching", bind=config.watch.bind, alone=isinstance(claims, OnlyWatcher))
+        running = asyncio.create_task(watcher.run())
+        stopping = asyncio.create_task(asked.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (running, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        log.info("stopped watching")
+    finally:
+        await runner.cleanup()
+        await claims.close()
+
+
+def make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) -> web.Application:
+    """Return what answers LiveKit, and whoever asks for health and metrics."""
+
+    async def webhook(request: web.Request) -> web.Response:
+        signature = request.headers.get("Authorization", "")
+        try:
+            if not signature:
+                raise Unauthorized
+            events.receive(await request.read(), signature)
+        except Unauthorized:
+            return _answer(401, "The signature is missing or not valid.", {"WWW-Authenticate": "Bearer"})
+        except WebCallError:
+            return _answer(503, "The event could not be followed. Send it again.", {"Retry-After": "1"})
+        return _answer(200, "Event taken")
+
+    async def health(_: web.Request) -> web.Response:
+        swept = round(counters.sweep_age_s(), 1) if counters.has_swept else None
+        heard = counters.events_taken
+        return _answer(200, "The watcher runs", data={"last_sweep_s": swept, "events": heard})
+
+    async def metrics(request: web.Request) -> web.Response:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        if metrics_token and not hmac.compare_digest(given, metrics_token.encode()):
+            return _answer(401, "The metrics token is missing or not valid.", {"WWW-Authenticate": "Bearer"})
+        return web.Response(body=counters.exposition(), headers={"Content-Type": counters.CONTENT_TYPE})
+
+    app = web.Application(client_max_size=_MOST_BYTES)
+    app.router.add_post(WEBHOOK, webhook)
+    app.router.add_get("/health", health)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+def _answer(
+    status: int, message: str, headers: dict[str, str] | None = None, data: dict[str, Any] | None = None
+) -> web.Response:
+    body = {"success": status < 300, "message": message, "data": data or {}}
+    return web.json_response(body, status=status, headers={"Cache-Control": "no-store", **(headers or {})})

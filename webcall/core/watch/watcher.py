@@ -1,0 +1,305 @@
+"""Sees to it that everybody in a room has one assistant, and that calls end.
+
+The truth is LiveKit's list of rooms, asked for now and then; its events only say where to look sooner. All
+that matters is in LiveKit: who is in a room, what was sent there and when. So a watcher that was killed
+goes on where it was, and what is kept here can be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from webcall.config.settings import WatchConfig
+from webcall.core.dispatch import longest_call_s
+from webcall.core.idempotency import made_here
+from webcall.core.livekit_rooms import OpenRoom, OpenRooms, Present, Sent
+from webcall.core.notices import Notice
+from webcall.core.room_events import RoomEvent
+from webcall.core.watch.claims import Claims
+from webcall.core.watch.counters import WatchCounters
+from webcall.core.watch.judging import Close, Departure, SendAgain, View, Wait, departure, judge, overtime_s
+from webcall.errors import LiveKitError
+from webcall.logs import describe
+
+log = structlog.stdlib.get_logger("webcall.watch")
+
+_MOST_AT_ONCE = 16
+# Of a room about which LiveKit does not answer, one that a dead node left behind for instance.
+_FIRST_REST_S = 5.0
+_LONGEST_REST_S = 600.0
+# A claim outlives the exchanges of one act, and no more: whoever took it may have been killed.
+_CLAIMED_S = 20.0
+# Where watchers cannot agree they act after a pause of their own, and look again before.
+_APART_S = 2.0
+# What was sent in a room just before it is closed may not arrive (docs/livekit.md).
+_ARRIVING_S = 0.5
+
+
+@dataclass
+class Known:
+    """What is kept of one room. Times are of the monotonic clock, but for `joined_at`."""
+
+    sid: str
+    ours: bool | None = None
+    longest_s: float = math.inf
+    joined_at: float = math.inf
+    alone_since: float | None = None
+    departure: Departure = Departure.unknown
+    seen: set[str] = field(default_factory=set)
+    busy: bool = False
+    rest_until: float = 0.0
+    rest_s: float = 0.0
+    next_look: asyncio.TimerHandle | None = None
+
+
+class Watcher:
+    """Looks after the rooms of one LiveKit. Belongs to one event loop."""
+
+    def __init__(self, rooms: OpenRooms, rules: WatchConfig, claims: Claims, counters: WatchCounters) -> None:
+        self._rooms = rooms
+        self._rules = rules
+        self._claims = claims
+        self._counters = counters
+        self._known: dict[str, Known] = {}
+        self._most = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping_fails = False
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        try:
+            while True:
+                began = time.monotonic()
+                await self._guarded_sweep()
+                await asyncio.sleep(max(0.0, began + self._rules.sweep_s - time.monotonic()))
+        finally:
+            for known in self._known.values():
+                if known.next_look is not None:
+                    known.next_look.cancel()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def on_event(self, event: RoomEvent) -> None:
+        """Look sooner at the room of an event of LiveKit."""
+        self._counters.heard()
+        if event.kind == "room_finished":
+            self._forget(event.sid)
+            return
+        if event.kind not in ("participant_joined", "participant_left") or not event.sid:
+            return
+        if event.of_assistant and event.kind == "participant_left":
+            known = self._known.setdefault(event.sid, Known(event.sid))
+            known.departure = departure(event.reason)
+            late_s = self._rules.grace_s if known.departure is Departure.left else 0.0
+            self._look_after(known, event.room, late_s)
+        elif event.of_person and event.kind == "participant_joined":
+            known = self._known.setdefault(event.sid, Known(event.sid))
+            if known.alone_since is None:
+                known.alone_since = time.monotonic()
+            self._look_after(known, event.room, self._rules.grace_s)
+
+    async def _guarded_sweep(self) -> None:
+        try:
+            await self.sweep()
+        except LiveKitError as error:
+            self._counters.sweeps.labels("failed").inc()
+            self._counters.failures.labels(error.kind).inc()
+            if not self._sweeping_fails:
+                log.error("rooms cannot be listed", kind=error.kind, error=str(error))
+            self._sweeping_fails = True
+        except Exception as error:
+            self._counters.sweeps.labels("failed").inc()
+            log.error("watching failed", **describe(error))
+        else:
+            if self._sweeping_fails:
+                log.warning("rooms can be listed again")
+            self._sweeping_fails = False
+            self._counters.swept()
+
+    async def sweep(self) -> None:
+        """Look at all rooms once. Raises `LiveKitError` if they cannot be listed."""
+        asked_at = time.monotonic()
+        rooms = await self._rooms.all()
+        open_now = {room.sid for room in rooms}
+        for sid in [sid for sid in self._known if sid not in open_now]:
+            known = self._known[sid]
+            # One that an event has told of since may be younger than the list.
+            if known.alone_since is None or known.alone_since < asked_at:
+                self._forget(sid)
+        ours = [room for room in rooms if self._may_be_ours(room)]
+        await asyncio.gather(*(self._look(room) for room in ours if room.people))
+        self._counters.rooms.set(len(ours))
+        alone = sum(known.alone_since is not None for known in self._known.values() if known.ours)
+        self._counters.alone.set(alone)
+
+    def _may_be_ours(self, room: OpenRoom) -> bool:
+        known = self._known.get(room.sid)
+        if known is not None and known.ours is not None:
+            return known.ours
+        return made_here(room.metadata)
+
+    def _forget(self, sid: str) -> None:
+        known = self._known.pop(sid, None)
+        if known is not None and known.next_look is not None:
+            known.next_look.cancel()
+
+    def _look_after(self, known: Known, name: str, seconds: float) -> None:
+        """Look at the room in so many seconds, or earlier if that is planned already."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        if known.next_look is not None:
+            if known.next_look.when() <= when:
+                return
+            known.next_look.cancel()
+        known.next_look = loop.call_at(when, self._begin_look, known, name)
+
+    def _begin_look(self, known: Known, name: str) -> None:
+        known.next_look = None
+        task = asyncio.create_task(self._look_by_name(known.sid, name))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look_by_name(self, sid: str, name: str) -> None:
+        try:
+            rooms = await self._rooms.all([name])
+        except LiveKitError as error:
+            # The sweep looks again.
+            self._counters.failures.labels(error.kind).inc()
+            return
+        for room in rooms:
+            if room.sid == sid and self._may_be_ours(room):
+                await self._look(room)
+
+    async def _look(self, room: OpenRoom) -> None:
+        known = self._known.setdefault(room.sid, Known(room.sid))
+        if known.busy or known.rest_until > time.monotonic():
+            return
+        known.busy = True
+        try:
+            async with self._most:
+                await self._look_at(room, known)
+            known.rest_s = 0.0
+        except LiveKitError as error:
+            self._counters.failures.labels(error.kind).inc()
+            self._let_rest(room, known, error)
+        except Exception as error:
+            log.error("watching failed", room=room.name, **describe(error))
+            known.rest_until = time.monotonic() + _FIRST_REST_S
+        finally:
+            known.busy = False
+
+    def _let_rest(self, room: OpenRoom, known: Known, error: LiveKitError) -> None:
+        if not known.rest_s:
+            log.warning("room does not answer", room=room.name, kind=error.kind, error=str(error))
+        known.rest_s = min(max(2 * known.rest_s, _FIRST_REST_S), _LONGEST_REST_S)
+        known.rest_until = time.monotonic() + known.rest_s
+
+    async def _look_at(self, room: OpenRoom, known: Known) -> None:
+        present = await self._rooms.present(room.name)
+        if known.ours is None:
+            self._read(known, await self._rooms.sent(room.name))
+        if not known.ours:
+            return
+        self._note(known, present)
+        if not present.people:
+            return
+        if self._overtime_s(room, known) >= self._rules.overtime_s:
+            await self._close(room, known, Notice.time_is_up)
+        elif known.alone_since is not None:
+            await self._mend(room, known)
+
+    def _read(self, known: Known, dispatches: list[Sent]) -> None:
+        limits = [longest_call_s(one.metadata) for one in dispatches]
+        lengths = [limit for limit in limits if limit is not None]
+        known.ours = bool(lengths)
+        if lengths:
+            known.longest_s = lengths[0]
+
+    def _note(self, known: Known, present: Present) -> None:
+        known.seen |= present.assistants
+        if present.joined_at is not None:
+            known.joined_at = min(known.joined_at, present.joined_at)
+        if present.assistants:
+            known.departure = Departure.unknown
+        if present.assistants or not present.people:
+            known.alone_since = None
+        elif known.alone_since is None:
+            known.alone_since = time.monotonic()
+
+    def _overtime_s(self, room: OpenRoom, known: Known) -> float:
+        return overtime_s(
+            created_at=room.created_at,
+            empty_timeout_s=room.empty_timeout_s,
+            joined_at=known.joined_at,
+            longest_s=known.longest_s,
+            now=time.time(),
+        )
+
+    async def _mend(self, room: OpenRoom, known: Known) -> None:
+        dispatches = await self._rooms.sent(room.name)
+        verdict = judge(self._view(known, dispatches), self._rules)
+        if isinstance(verdict, Wait):
+            self._look_after(known, room.name, verdict.seconds)
+        elif isinstance(verdict, Close):
+            await self._close(room, known, verdict.notice)
+        else:
+            await self._send_again(room, known, verdict, len(dispatches))
+
+    def _view(self, known: Known, dispatches: list[Sent]) -> View:
+        now = time.time()
+        newest = dispatches[-1]
+        return View(
+            alone_s=time.monotonic() - (known.alone_since or 0.0),
+            departure=known.departure,
+            sent=[one for one in dispatches if longest_call_s(one.metadata) is not None],
+            since_sent_s=max(0.0, now - newest.created_at),
+            entering=newest.taken and not newest.identities & known.seen,
+            now=now,
+        )
+
+    async def _send_again(self, room: OpenRoom, known: Known, verdict: SendAgain, sent_before: int) -> None:
+        if not await self._may_act(f"{room.sid}:{sent_before}"):
+            return
+        # Between the look and the claim somebody may have come, or another watcher may have acted.
+        dispatches, present = await asyncio.gather(
+            self._rooms.sent(room.name), self._rooms.present(room.name)
+        )
+        self._note(known, present)
+        if known.alone_since is None or len(dispatches) != sent_before:
+            return
+        died = known.departure is Departure.died
+        await self._rooms.send_again(room.name, verdict.dispatch)
+        self._counters.repaired.inc()
+        log.warning("assistant sent again", room=room.name, again=verdict.tried + 1, died=died)
+        known.departure = Departure.unknown
+        self._look_after(known, room.name, self._rules.grace_s)
+
+    async def _close(self, room: OpenRoom, known: Known, notice: Notice) -> None:
+        if not await self._may_act(f"{room.sid}:{notice.name}"):
+            return
+        if notice is not Notice.time_is_up:
+            self._note(known, await self._rooms.present(room.name))
+            if known.alone_since is None:
+                return
+        with contextlib.suppress(LiveKitError):
+            await self._rooms.tell(room.name, notice)
+            await asyncio.sleep(_ARRIVING_S)
+        await self._rooms.close(room.name)
+        self._counters.closed.labels(notice.name).inc()
+        if notice is Notice.no_assistant:
+            log.error("no assistant came", room=room.name)
+        log.warning("room closed", room=room.name, notice=notice.name)
+
+    async def _may_act(self, what: str) -> bool:
+        mine = await self._claims.take(what, _CLAIMED_S)
+        if mine is None:
+            await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311  # no secret
+        return mine is not False
