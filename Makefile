@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # The project's own: an operator's plugin beside config.yaml is not held to its style.
 SOURCES := wsgi.py gunicorn.conf.py setup.py webcall plugins scripts benchmarks tests
 
@@ -47,8 +48,8 @@ programs: $(INSTALLED) ## Chromium, Redis and strace for the tests, installed on
 provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once
 	@$(BIN)/python -m scripts.oidc_provider > /dev/null
 
-bench: $(INSTALLED) livekit ## measure what the README's figures come from
-	$(BIN)/python -m benchmarks.throughput
+bench: $(INSTALLED) livekit ## what a token costs, beside what one would write instead; BENCH_ARGS goes to it
+	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)
 
 soak: $(INSTALLED) livekit frontend programs ## an hour of mixed load with faults, and a verdict; WEBCALL_SOAK_S: seconds
 	@$(BIN)/python -m benchmarks.soak

@@ -86,8 +86,10 @@ setup(
         "cartesia": ["livekit-plugins-cartesia>=1.8.9,<2"],
         "sarvam": ["livekit-plugins-sarvam>=1.8.9,<2"],
         "mistral": ["livekit-plugins-mistralai>=1.8.9,<2"],
+        # What the benchmarks set beside the service, and what draws their plots.
+        "bench": ["fastapi>=0.115", "uvicorn[standard]>=0.34", "matplotlib>=3.9"],
         "dev": [
-            "webcall[redis,jwt,sql,http,worker,openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
+            "webcall[bench,redis,jwt,sql,http,worker,openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
             "playwright>=1.50",  # a real browser for the tests: drives the machine's own Chromium
             "setuptools>=70.1",  # builds the wheel that a test looks into
             "pytest>=8.3",

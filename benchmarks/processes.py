@@ -1,0 +1,68 @@
+"""Servers that a benchmark starts, and what they cost, from /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: Mapping[str, str], port: int, log: Path | None = None
+) -> Iterator[int]:
+    """Run a server, wait until it listens on `port`, and give its process id; end it afterwards."""
+    with log.open("ab") if log else open(os.devnull, "ab") as output:  # noqa: PTH123
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output
+        )
+    try:
+        until = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+                break
+            if process.poll() is not None or time.monotonic() > until:
+                told = log.read_text("utf-8", "replace")[-2000:] if log else ""
+                raise SystemExit(f"{' '.join(command)} does not start\n{told}")
+            time.sleep(0.05)
+        yield process.pid
+    finally:
+        # livekit-server waits for the rooms' people on the first SIGTERM.
+        process.kill() if "livekit" in Path(command[0]).name else process.terminate()
+        process.wait()
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all its descendants."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return [pid]
+    return [pid, *(one for child in children for one in tree(int(child)))]
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and its descendants so far."""
+    return sum(_own_cpu_s(one) for one in tree(pid))
+
+
+def _own_cpu_s(pid: int) -> float:
+    # Nanoseconds, where /proc/PID/stat counts hundredths of a second. Threads that ended are left out.
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def private_mib(pid: int) -> float:
+    """Return the memory that only this process has, in MiB: what one more like it costs."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    kib = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    return kib / 1024
