@@ -42,7 +42,7 @@ livekit: $(INSTALLED) ## the LiveKit server, fetched or built once
 frontend: $(INSTALLED) ## LiveKit's library for browsers, fetched once
 	@$(BIN)/python -m scripts.frontend > /dev/null
 
-programs: $(INSTALLED) ## Chromium, Redis and strace for the tests, installed once where apt can
+programs: $(INSTALLED) ## Chromium, Redis, promtool and others for the tests, installed once where apt can
 	@$(BIN)/python -m scripts.programs
 
 provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once

@@ -1,4 +1,4 @@
-"""Make sure of the programs that only tests need: a Chromium, Redis, PostgreSQL, and strace.
+"""Make sure of the programs that only tests need: a Chromium, Redis, PostgreSQL, strace, and promtool.
 
 `python -m scripts.programs` looks for them. What is missing it installs where it can, which is as root on
 Debian; elsewhere it says in one line what to install. Its status is 0 all the same: the tests that need a
@@ -46,6 +46,7 @@ def missing() -> list[str]:
         "redis-server": shutil.which("redis-server"),
         "postgresql": find_postgres(),
         "strace": shutil.which("strace"),
+        "prometheus": shutil.which("promtool"),
     }
     return [name for name, found in there.items() if not found]
 

@@ -1,4 +1,4 @@
-"""How Chromium, Redis, PostgreSQL and strace come to a machine, with a stand-in for apt-get."""
+"""How Chromium, Redis, PostgreSQL, strace and promtool come to a machine, with a stand-in for apt-get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.deployment import ROOT
 APT = """#!/bin/sh
 echo "$@" >> "$LOG"
 case "$*" in *install*) /bin/sleep 0.2
-for name in chromium redis-server initdb postgres strace; do
+for name in chromium redis-server initdb postgres strace promtool; do
 echo "#!/bin/sh" > "$BIN/$name"; /bin/chmod +x "$BIN/$name"; done;; esac
 """
 
@@ -51,7 +51,7 @@ print(programs.ensure(Path({str(tmp_path / "tools")!r})))"""
     with run() as first, run() as second:
         assert {process.communicate(timeout=60)[0].strip() for process in (first, second)} == {"[]"}
     called = (tmp_path / "log").read_text().splitlines()
-    assert [line.split()[-1] for line in called] == ["update", "strace"]
+    assert [line.split()[-1] for line in called] == ["update", "prometheus"]
     assert programs.find_browser() == machine / "chromium"
 
 
@@ -73,7 +73,7 @@ def test_what_cannot_be_installed_is_named(
         (machine / "apt-get").write_text('#!/bin/sh\necho "$@" >> "$LOG"; exit 100\n')
     assert programs.main() == 0
     told = capfd.readouterr().err.splitlines()
-    assert "apt-get install chromium redis-server postgresql strace" in told[-1]
+    assert "apt-get install chromium redis-server postgresql strace prometheus" in told[-1]
     assert (tmp_path / "log").exists() is (why == "apt-get fails")
     if why == "apt-get fails":
         assert told[-2].startswith("apt-get update failed")
