@@ -55,8 +55,7 @@ setup(
         "pyyaml>=6.0",
         "pystache>=0.6.8,<0.7",  # Mustache; bounded, since its private parser is built upon
         "structlog>=25.1",  # JSON and console logs with the request's fields
-        "flask-limiter>=4.1",  # rates per key and per address, in memory or Redis
-        "limits>=4.0",  # its storages and strategies
+        "limits>=4.0",  # rates per key and per address, in memory or Redis
         "flask-cors>=6.0",  # browsers on other origins
         "prometheus-client>=0.22",  # /metrics
         "cachetools>=6.0",  # answers of backends, kept for a while

@@ -1,7 +1,7 @@
-"""Rates: how often a key, and an address, may ask. Counted by Flask-Limiter's storages and strategies.
+"""Rates: how often a key, and an address, may ask. Counted by the storages and strategies of `limits`.
 
-Not by its decorators: who is counted is known in the middle of a request only, after the key has been
-looked up and before the body is read, and its storage's outages are this service's to handle.
+Not by Flask-Limiter over them: who is counted is known in the middle of a request only, after the key has
+been looked up and before the body is read, and its storage's outages are this service's to handle.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from typing import Any, NamedTuple, cast
 
 import structlog
 from flask import Flask, current_app
-from flask_limiter import Limiter
 from limits import RateLimitItemPerSecond
-from limits.storage import RedisStorage
+from limits.storage import RedisStorage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
 
 from webcall.core.services import Services
 from webcall.core.storage import MOST_CONNECTIONS, TIMEOUT_S, in_memory
 from webcall.errors import TooMany
-from webcall.http.addresses import client_address
 from webcall.interfaces import Caller
 from webcall.rates import Rate, parse_rate
 
@@ -45,19 +44,13 @@ class _Past(NamedTuple):
 class Limits:
     """Counts requests, and turns away those past a rate."""
 
-    def __init__(self, app: Flask, services: Services) -> None:
-        """Take the application, for Flask-Limiter. Opens no connection."""
+    def __init__(self, services: Services) -> None:
+        """Take the services. Opens no connection."""
         self._config = services.config.limits
         self._health = services.storage_health
-        self._limiter = Limiter(
-            client_address,
-            app=app,
-            # From the first request on, a window lasts its whole length: exact, and one number a key.
-            strategy="fixed-window",
-            storage_uri=self._config.storage_uri,
-            storage_options=_storage_options(self._config.storage_uri),
-            key_prefix=_PREFIX,
-        )
+        uri = self._config.storage_uri
+        # From the first request on, a window lasts its whole length: exact, and one number a key.
+        self._strategy = FixedWindowRateLimiter(storage_from_string(uri, **_storage_options(uri)))
 
     def failed_authentication(self, address: str) -> None:
         """Count a request without a good key. Raises `TooMany` past the limit of its address."""
@@ -93,7 +86,7 @@ class Limits:
             raise TooMany(seconds, told.format(rate=rate, seconds=seconds))
 
     def _hit(self, rate: Rate, what: str, who: str) -> _Past | None:
-        strategy = self._limiter.limiter
+        strategy = self._strategy
         item = RateLimitItemPerSecond(rate.count, rate.per_s, namespace=_PREFIX)
         if strategy.hit(item, what, who):
             return None
@@ -107,7 +100,7 @@ class Limits:
 
 def init_app(app: Flask, services: Services) -> None:
     """Make the limits of an application."""
-    app.extensions[_EXTENSION] = Limits(app, services)
+    app.extensions[_EXTENSION] = Limits(services)
 
 
 def limits() -> Limits:
