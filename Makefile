@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports pytest livekit frontend programs provider bench soak clean distclean
+.PHONY: help run test lint types imports pytest livekit frontend programs provider bench soak fuzz clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ bench: $(INSTALLED) livekit ## what a token costs, beside what one would write i
 
 soak: $(INSTALLED) livekit frontend programs ## an hour of mixed load with faults, and a verdict; WEBCALL_SOAK_S: seconds
 	@$(BIN)/python -m benchmarks.soak
+
+fuzz: $(INSTALLED) livekit ## parsers and API with new inputs; WEBCALL_FUZZ: how many
+	@WEBCALL_FUZZ=$${WEBCALL_FUZZ:-100000} $(BIN)/python -m pytest tests/fuzz $(PYTEST_ARGS)
 
 clean: ## remove what tools left behind; data, programs and the environment stay
 	rm -rf build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \

@@ -95,6 +95,7 @@ setup(
             "pytest-cov>=6.0",
             "pytest-timeout>=2.3",
             "hypothesis>=6.120",
+            "schemathesis>=4.30",  # holds the running service to its OpenAPI document
             "ruff>=0.9",
             "mypy>=1.15",
             "types-PyYAML>=6.0.12",

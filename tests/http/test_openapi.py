@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from typing import Any
 
 import jsonschema
@@ -12,7 +14,15 @@ from flask.testing import FlaskClient
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
-from tests.support.deployment import KEY, PAGE_KEY, MakeApp, bearer, livekit_environment, store_records
+from tests.support.deployment import (
+    KEY,
+    LISTED_KEY,
+    PAGE_KEY,
+    MakeApp,
+    bearer,
+    livekit_environment,
+    store_records,
+)
 from tests.support.http import CALL
 from webcall.errors import BackendError, Busy, LiveKitError
 
@@ -103,6 +113,47 @@ def test_every_field_of_livekits_schema_is_named(client: FlaskClient) -> None:
         for field, told in fields.items():
             taken = field in (("agent_name", "metadata") if name == "AgentDispatch" else TAKEN)
             assert told["description"].startswith("Refused. ") is not taken, field
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        ({}, True),
+        ({"room_config": None}, True),
+        ({"room_config": {"tags": {}, "name": "", "empty_timeout": 0, "sync_streams": False}}, True),
+        ({"room_config": {"agents": [{"agent_name": None, "restart_policy": "JRP_ON_FAILURE"}]}}, True),
+        ({"room_config": {"color": "red"}}, False),
+        ({"room_config": {"name": "mine"}}, False),
+        ({"room_config": {"empty_timeout": 5}}, False),
+        ({"participant_identity": {}}, False),
+        ({"participant_name": "x" * 257}, False),
+    ],
+)
+def test_a_client_can_tell_a_good_token_source_by_the_document(
+    client: FlaskClient, body: dict[str, Any], good: bool
+) -> None:
+    """What the document's schema of LiveKit's request takes and refuses is what the service does."""
+    whole = document(client)
+    schema = whole["paths"][TOKEN_SOURCE]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    faults = list(OAS30Validator({**schema, "components": whole["components"]}).iter_errors(body))
+    assert (not faults) is good
+    answer = client.post(TOKEN_SOURCE, json=body, headers=bearer(LISTED_KEY))
+    assert answer.status_code == (201 if good else 422)
+
+
+@pytest.mark.parametrize(
+    ("header", "good"), [("a", True), ("a b", True), (str(uuid.uuid4()), True), ("a\tb", False), ("", False)]
+)
+def test_the_document_says_what_an_idempotency_key_may_hold(
+    client: FlaskClient, header: str, good: bool
+) -> None:
+    """The header's pattern lets through what the service takes."""
+    [parameter] = document(client)["paths"][CALL]["post"]["parameters"]
+    assert bool(re.search(parameter["schema"]["pattern"], header)) is good
+    answer = client.post(
+        CALL, json={"assistant_id": "helper"}, headers=bearer() | {"Idempotency-Key": header}
+    )
+    assert answer.status_code == (200 if good else 422)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +291,8 @@ def test_ready_fits_the_document(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
     assert not_ready.json is not None
     assert not_ready.json["data"] == {"down": ["livekit"], "degraded": []}
     validate_value(not_ready.json, schema_of(whole, "/ready", "get", 503))
+    assert list(whole["paths"]["/ready"]["get"]["responses"]["503"]["headers"]) == ["Retry-After"]
+    assert int(not_ready.headers["Retry-After"]) >= 1
 
 
 def test_not_ready_for_too_many_calls(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

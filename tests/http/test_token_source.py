@@ -204,6 +204,12 @@ REFUSED = [
         }.items()
     ),
     (agent(restart_policy="JRP_NEVER"), "room_config.agents.0.restart_policy"),
+    # What says nothing says it in the field's own type; found by Schemathesis.
+    ({"participant_identity": {}}, "participant_identity"),
+    ({"room_name": False}, "room_name"),
+    ({"room_config": {"sync_streams": 0}}, "room_config.sync_streams"),
+    ({"room_config": {"empty_timeout": False}}, "room_config.empty_timeout"),
+    ({"room_config": {"tags": []}}, "room_config.tags"),
     (agent(deployment="staging"), "room_config.agents.0.deployment"),
     (agent(attributes={"a": "b"}), "room_config.agents.0.attributes"),
     ({"text_only": True}, "text_only"),

@@ -55,6 +55,13 @@ class EnvelopeApi(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         document: dict[str, Any] = self.spec.to_dict()
+        schemas = document["components"]["schemas"]
         # flask-smorest's own, of which nothing here makes use.
-        document["components"]["schemas"].pop("PaginationMetadata", None)
+        schemas.pop("PaginationMetadata", None)
+        for schema in schemas.values():
+            for field in schema["properties"].values():
+                for choice in field.get("anyOf", ()):
+                    # apispec means null, and writes any object.
+                    if choice == {"type": "object", "nullable": True}:
+                        choice["enum"] = [None]
         return document

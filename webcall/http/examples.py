@@ -63,6 +63,13 @@ HEALTHY = envelope("Service is healthy and operational", success=True)
 READY = envelope("Ready", {"degraded": []}, success=True)
 NOT_READY = envelope("Not ready", {"down": ["livekit"], "degraded": []}, success=False)
 
+RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+
 _REQUEST_ID = "0f8fad5bd9cb469fa165708677289502"
 
 
@@ -100,9 +107,7 @@ FAILURES: dict[int, dict[str, Any]] = {
 }
 FAILURES[401]["headers"] = {"WWW-Authenticate": {"schema": {"type": "string", "enum": ["Bearer"]}}}
 for _status in (429, 503):
-    FAILURES[_status]["headers"] = {
-        "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
-    }
+    FAILURES[_status]["headers"] = RETRY_AFTER
 
 BAD_TOKEN_SOURCE = _failure(
     "The body is not valid.",

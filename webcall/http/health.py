@@ -9,7 +9,7 @@ from flask_smorest import Blueprint
 from webcall.errors import Busy
 from webcall.http.auth import services
 from webcall.http.envelope import envelope, failure
-from webcall.http.examples import HEALTHY, NOT_READY, READY
+from webcall.http.examples import HEALTHY, NOT_READY, READY, RETRY_AFTER
 from webcall.http.schemas import HealthAnswer, NotReadyAnswer, ReadyAnswer
 
 blueprint = Blueprint("health", __name__, description="For load balancers and operators.")
@@ -28,7 +28,13 @@ def health() -> Any:
 
 @blueprint.get("/ready")
 @blueprint.response(200, ReadyAnswer, description="Calls can be served.", example=READY)
-@blueprint.alt_response(503, schema=NotReadyAnswer, description="Who does not answer.", example=NOT_READY)
+@blueprint.alt_response(
+    503,
+    schema=NotReadyAnswer,
+    description="Who does not answer. See Retry-After.",
+    example=NOT_READY,
+    headers=RETRY_AFTER,
+)
 @blueprint.doc(operationId="ready")
 def ready() -> Any:
     """Tell whether calls can be served

@@ -23,7 +23,13 @@ HEADER_PARAMETER: dict[str, Any] = {
     "description": "A request repeated with the same value, API key and body returns the same room and "
     "identity for as long as the room lives, and sends no second assistant. With another body it is a 422, "
     "with another assistant another call. With a publishable key it must be a UUID.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_HEADER},
+    # What every client can send; more is taken, as UTF-8.
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_HEADER,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
 }
 
 

@@ -7,7 +7,7 @@ livekit_agent_dispatch.proto), in the JSON with snake_case that LiveKit's client
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
@@ -50,16 +50,20 @@ class Attributes(fields.Field[dict[str, str]]):
 
 
 class Refused(fields.Field[None]):
-    """A field of LiveKit's schema that is not taken. What says nothing passes: null, "", 0, false, {}, []."""
+    """A field of LiveKit's schema that is not taken. What says nothing passes: null, "", 0, false or {}."""
 
-    def __init__(self, why: str, kind: str, nothing: str = "") -> None:
-        told = {"description": f"Refused. {why}", "type": kind, "nullable": True}
-        super().__init__(load_default=None, allow_none=True, metadata=told)
+    _NOTHING: ClassVar[dict[str, Any]] = {"string": "", "integer": 0, "boolean": False, "object": {}}
+
+    def __init__(self, why: str, kind: str, *also: str) -> None:
+        """Take the JSON type of the field, and `also` the names of what says nothing, too."""
         self._why = why
-        self._nothing = nothing
+        self._pass = [self._NOTHING[kind], *also]
+        told = {"description": f"Refused. {why}", "type": kind, "nullable": True, "enum": [*self._pass, None]}
+        super().__init__(load_default=None, allow_none=True, metadata=told)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> None:
-        if value and value != self._nothing:
+        # In Python false is 0, too.
+        if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self._pass):
             raise ValidationError(self._why)
 
 
@@ -109,8 +113,9 @@ class AgentDispatch(Schema):
     metadata = Text(
         validate=_metadata_fits,
         metadata={
+            "format": "json-object",
             "description": "Key-value data put into the assistant's placeholders: a JSON object as a string. "
-            "At most 16 KiB as compact UTF-8 JSON, at most 16 levels deep."
+            "At most 16 KiB as compact UTF-8 JSON, at most 16 levels deep.",
         },
     )
     restart_policy = Refused("Leave it out: it is for LiveKit Cloud only.", "string", "JRP_ON_FAILURE")
@@ -158,7 +163,10 @@ class TokenSourceRequest(Schema):
 
     participant_name = Text(
         validate=_name_fits,
-        metadata={"description": "What the person is called in the room. At most 256 bytes of UTF-8."},
+        metadata={
+            "description": "What the person is called in the room. At most 256 bytes of UTF-8.",
+            "maxLength": MAX_NAME_BYTES,
+        },
     )
     participant_metadata = Text(
         metadata={
