@@ -10,12 +10,14 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 from functools import cache
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from webcall.core import shared_counts
+from webcall.errors import LiveKitFault
 
 # In seconds: a call on a healthy LiveKit takes some milliseconds, one on a silent LiveKit `timeout_s`.
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -93,6 +95,9 @@ class Counters:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        # An alert on an increase sees the first one only where the line was there before.
+        for kind in get_args(LiveKitFault):
+            self.livekit_failures.labels(kind)
         self._build = CollectorRegistry()
         self._build.register(_Build())
 

@@ -24,6 +24,8 @@ def init_app(app: Flask, services: Services) -> None:
     """Count every answer, and serve the counts, with `http.metrics_token` set for its bearer only."""
     counters, token = services.counters, services.config.http.metrics_token.encode()
     blueprint = Blueprint("metrics", __name__)
+    for reason in observing.ALL_REASONS:
+        counters.refused.labels(reason)
 
     @blueprint.get("/metrics")
     def metrics() -> Response:

@@ -22,6 +22,7 @@ _REASONS = {
     429: "rate",
     503: "busy",
 }
+ALL_REASONS = (*_REASONS.values(), "calls", "failed")
 
 
 def init_app(app: Flask) -> None:

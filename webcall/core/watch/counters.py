@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
+from webcall.core.notices import Notice
+
 
 class WatchCounters:
     """The counters of one watcher."""
@@ -21,7 +23,7 @@ class WatchCounters:
         self.events_taken = 0
         self._registry = registry = CollectorRegistry()
         self.repaired = Counter(
-            "webcall_watch_dispatches", "Assistants sent to people who had none.", registry=registry
+            "webcall_dispatches_repaired", "Assistants sent to people who had none.", registry=registry
         )
         self.closed = Counter(
             "webcall_watch_rooms_closed",
@@ -53,6 +55,8 @@ class WatchCounters:
         age.set_function(self.sweep_age_s)
         for result in ("ok", "failed"):
             self.sweeps.labels(result)
+        # An alert sees the first one only where the line was there before.
+        self.closed.labels(Notice.no_assistant.name)
 
     def heard(self) -> None:
         """Note an event of LiveKit."""
