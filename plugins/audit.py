@@ -1,7 +1,7 @@
-"""Example of an observer: a line of JSON for each call, placed or refused, in the file `WEBCALL_AUDIT_FILE`.
+"""Example of an observer: a line of JSON for each call, placed, refused or ended, in a file.
 
-Name it in config.yaml: `plugins: [plugins.env, plugins.file, plugins.mongo, plugins.audit]`. Several
-worker processes may append to one file: each line is written at once.
+`WEBCALL_AUDIT_FILE` names the file. Name the plugin in config.yaml: `plugins: [plugins.env, plugins.file,
+plugins.mongo, plugins.audit]`. Several worker processes may append to one file: each line is written at once.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from datetime import datetime
 
-from webcall import BackendError, CreatedCall, RefusedCall, hookimpl
+from webcall import BackendError, CreatedCall, EndedCall, RefusedCall, hookimpl
 
 
 @hookimpl
@@ -25,11 +26,17 @@ def webcall_call_refused(call: RefusedCall) -> None:
     _append("refused", call)
 
 
-def _append(event: str, call: CreatedCall | RefusedCall) -> None:
+@hookimpl
+def webcall_call_ended(call: EndedCall) -> None:
+    """Append a call that is over."""
+    _append("ended", call)
+
+
+def _append(event: str, call: CreatedCall | RefusedCall | EndedCall) -> None:
     path = os.environ.get("WEBCALL_AUDIT_FILE")
     if not path:
         raise BackendError("WEBCALL_AUDIT_FILE names no file")
-    line = json.dumps({"event": event, **asdict(call), "at": call.at.isoformat()}, ensure_ascii=False)
+    line = json.dumps({"event": event, **asdict(call)}, ensure_ascii=False, default=datetime.isoformat)
     # Of one write below the size of a page, appending processes do not mix their lines.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

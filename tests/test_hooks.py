@@ -22,7 +22,7 @@ HOOKS = {
 }
 
 
-OBSERVING = {"webcall_call_created", "webcall_call_refused"}
+OBSERVING = {"webcall_call_created", "webcall_call_refused", "webcall_call_ended"}
 
 
 @pytest.mark.parametrize("name", HOOKS)
@@ -78,3 +78,4 @@ def test_observing_hooks_are_called_one_plugin_at_a_time(name: str) -> None:
 
 
 test_webcall_call_created = test_webcall_call_refused = test_observing_hooks_are_called_one_plugin_at_a_time
+test_webcall_call_ended = test_observing_hooks_are_called_one_plugin_at_a_time

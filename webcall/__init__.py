@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from webcall.errors import BackendError, Conflict, RecordError, Refused
 from webcall.hookspecs import hookimpl
-from webcall.interfaces import Assistant, Backend, Caller, CreatedCall, RefusedCall
+from webcall.interfaces import Assistant, Backend, Caller, CreatedCall, EndedCall, RefusedCall
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -23,6 +23,7 @@ __all__ = [
     "Caller",
     "Conflict",
     "CreatedCall",
+    "EndedCall",
     "RecordError",
     "Refused",
     "RefusedCall",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pluggy
 
-from webcall.interfaces import Backend, CreatedCall, RefusedCall
+from webcall.interfaces import Backend, CreatedCall, EndedCall, RefusedCall
 
 PROJECT = "webcall"
 
@@ -55,4 +55,15 @@ def webcall_call_refused(reason: str, call: RefusedCall) -> None:
     `reason` is one of `unauthorized`, `origin`, `rate`, `calls` (too many live or waiting ones),
     `unknown_assistant`, `text_only`, `invalid`, `too_large`, `busy` and `failed` (an outage or a
     defect, whose cause is in the log under `call.request_id`).
+    """
+
+
+@hookspec
+def webcall_call_ended(call: EndedCall) -> None:
+    """Be told of a call that is over, in the same way: how long it was, and who ended it.
+
+    Told once for each call, in the one process that LiveKit's event about the end of the room reached;
+    so LiveKit has to send its events (docs/deploy.md), and with more than one process what is known of
+    calls has to be shared (`limits.storage_uri`). A call whose end LiveKit does not tell is told of when
+    it must be over, as ended by `unknown`. Without an implementation nothing is kept of calls.
     """

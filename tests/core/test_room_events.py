@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
@@ -72,7 +74,9 @@ def test_what_is_told(heard: Heard) -> None:
 def test_who_left_and_why(heard: Heard) -> None:
     """A listener is told whether an assistant or a person left, for which reason, and of which room."""
     person = {"identity": "caller-1", "kind": "STANDARD", "disconnectReason": "CLIENT_INITIATED"}
-    assistant = {"identity": "agent-1", "kind": "AGENT", "disconnectReason": 77}
+    person["joinedAt"] = "1000"
+    assistant: dict[str, Any] = {"identity": "agent-1", "kind": "AGENT", "disconnectReason": 77}
+    assistant["attributes"] = {"a": "b"}
     recorder = {"identity": "EG_1", "kind": "EGRESS"}
     for one in (person, assistant, recorder):
         heard.receive(event("participant_left", "r1", participant=one))
@@ -83,6 +87,9 @@ def test_who_left_and_why(heard: Heard) -> None:
         (False, False, "UNKNOWN_REASON", "RM_x"),
         (True, False, "", "RM_x"),
     ]
+    assert [one.joined_at for one in heard.told] == [1000, None, None, 1000]
+    assert [dict(one.attributes) for one in heard.told] == [{}, {"a": "b"}, {}, {}]
+    assert all(abs(one.at - time.time()) < 60 for one in heard.told)
 
 
 def join_token() -> str:
@@ -153,6 +160,30 @@ def test_stale_and_repeated_events(heard: Heard) -> None:
         heard.receive(once)
     heard.receive(event("room_finished", "r1"))
     assert len(heard.told) == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_repeat_waits_for_the_first(heard: Heard, fails: bool) -> None:
+    """An event that comes again while it is being followed is not taken before it has been."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(_: RoomEvent) -> None:
+        began.set()
+        go_on.wait(10)
+        if fails:
+            raise BackendError("down")
+
+    heard.events.subscribe(slow)
+    once = event("room_finished", "r1")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(heard.receive, once)
+        assert began.wait(10)
+        second = pool.submit(heard.receive, once)
+        assert not wait([second], timeout=0.2).done
+        go_on.set()
+        for answer in (first, second):
+            assert isinstance(answer.exception(10), BackendError if fails else type(None))
+    assert len(heard.told) == 1
 
 
 def test_what_is_remembered_is_bounded(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ ENDINGS = (".py", ".md", ".yaml", ".yml", ".toml", ".js", ".sh", ".log")
 # Dotted, and no names of Python: a group of entry points, a logger.
 OTHER_NAMES = {
     *("webcall.plugins", "webcall.request", "webcall.db"),
-    *("webcall.notice", "webcall.bye", "webcall.seen"),
+    *("webcall.notice", "webcall.bye", "webcall.seen", "webcall.ended_by"),
 }
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

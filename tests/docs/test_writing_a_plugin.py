@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -19,9 +19,9 @@ from flask import Flask
 
 from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment, settings
 from tests.support.livekit import LiveKitServer
-from webcall.core.observers import CREATED, REFUSED
+from webcall.core.observers import CREATED, ENDED, REFUSED
 from webcall.errors import ConfigError
-from webcall.interfaces import CreatedCall, RefusedCall
+from webcall.interfaces import CreatedCall, EndedBy, EndedCall, RefusedCall
 from webcall.plugin_manager import ENTRY_POINTS, load_plugins
 from webcall.startup import prepare
 
@@ -129,7 +129,7 @@ def test_the_pages_own_tests_pass() -> None:
 
 
 def test_the_observers_of_the_page_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's observing plugin is loaded, and both of its hooks take what they are given."""
+    """The page's observing plugin is loaded, and all of its hooks take what they are given."""
     [code] = re.findall(
         r"<!-- observers -->\n```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
@@ -137,8 +137,16 @@ def test_the_observers_of_the_page_are_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(tmp_path)
     plugins, faults = load_plugins(["page_observers"])
     assert faults == []
-    hooks = plugins.hooks_of([CREATED, REFUSED])["page_observers"]
-    assert set(hooks) == {CREATED, REFUSED}
+    hooks = plugins.hooks_of([CREATED, REFUSED, ENDED])["page_observers"]
+    assert set(hooks) == {CREATED, REFUSED, ENDED}
     now = datetime.now(UTC)
     hooks[CREATED](call=CreatedCall("room", "reception", "ada@example.com", None, False, False, "id", now))
     hooks[REFUSED](reason="rate", call=RefusedCall("rate", 429, None, None, None, "id", now))
+    ended = EndedCall("room", "reception", "ada@example.com", None, False, now, now, now, 0, "caller", True)
+    hooks[ENDED](call=ended)
+
+
+def test_the_words_for_who_ended_a_call() -> None:
+    """The page's table has each word that observers may be told, and no other."""
+    table = PAGE.read_text().partition("| `ended_by` | Means |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(get_args(EndedBy))

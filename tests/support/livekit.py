@@ -11,8 +11,10 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from livekit.api import LiveKitAPI
 
 from scripts import livekit_server as program
@@ -41,6 +43,11 @@ class LiveKitServer:
         )
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, **sections: Any) -> None:
+        """Change whole sections of its settings, for its next start."""
+        settings = yaml.safe_load(self._config.read_text()) | sections
+        self._config.write_text(yaml.safe_dump(settings))
 
     def start(self) -> None:
         """Start it and return when it answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from typing import Any
 
 from webcall.config.settings import Config
 from webcall.core.dispatch import dispatch_metadata, filled_definition
+from webcall.core.endings import Entry
 from webcall.core.idempotency import Candidate, derived_candidates
 from webcall.core.leases import Lease, Leases
+from webcall.core.ledger import Ledger, Written
 from webcall.core.lookup import Assistants
 from webcall.core.permissions import check_metadata_names
 from webcall.core.rooms import LEEWAY_S, NameTaken, Rooms, random_candidate
@@ -72,13 +75,19 @@ class Calls:
     """Places calls."""
 
     def __init__(
-        self, config: Config, assistants: Assistants, rooms: Rooms, leases: Leases | None = None
+        self,
+        config: Config,
+        assistants: Assistants,
+        rooms: Rooms,
+        leases: Leases | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
-        """Take the parts; without leases no call is counted."""
+        """Take the parts; without leases no call is counted, without a ledger nothing is kept of calls."""
         self._config = config
         self._assistants = assistants
         self._rooms = rooms
         self._leases = leases
+        self._ledger = ledger
 
     def place(self, caller: Caller, request: CallRequest, visit: Visit = Visit()) -> PlacedCall:
         """Find the assistant, fill its placeholders, mint the token, create the room.
@@ -96,8 +105,12 @@ class Calls:
         definition = filled_definition(assistant, request.metadata, text_only=request.text_only)
         for candidate in self._candidates(caller, request, visit):
             with contextlib.suppress(NameTaken):
-                with self._lease(candidate, caller, request, visit) as lease:
+                with (
+                    self._lease(candidate, caller, request, visit) as lease,
+                    self._written(candidate, caller, request) as entry,
+                ):
                     placed = self._take(candidate, assistant, definition, request)
+                    entry.keep(repeated=placed.repeated)
                     lease.keep()
                 return placed
         if visit.idempotency_key is not None:
@@ -123,8 +136,26 @@ class Calls:
         """Hold a place of the key and of the address; without a room it is given back."""
         if self._leases is None:
             return nullcontext(Lease())
-        waits_s = self._join_window(request).total_seconds() + LEEWAY_S
-        return self._leases.held(candidate.room_name, caller, visit.address, waits_s=waits_s)
+        return self._leases.held(candidate.room_name, caller, visit.address, waits_s=self._waits_s(request))
+
+    def _written(
+        self, candidate: Candidate, caller: Caller, request: CallRequest
+    ) -> AbstractContextManager[Written]:
+        """Hold what is known of the call, for its end; without a room it is forgotten."""
+        if self._ledger is None:
+            return nullcontext(Written())
+        entry = Entry(
+            candidate.room_name,
+            request.assistant_id,
+            caller.email,
+            caller.key_id,
+            request.text_only,
+            time.time(),
+        )
+        return self._ledger.written(entry, waits_s=self._waits_s(request))
+
+    def _waits_s(self, request: CallRequest) -> float:
+        return self._join_window(request).total_seconds() + LEEWAY_S
 
     def _take(
         self,

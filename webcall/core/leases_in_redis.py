@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import math
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from webcall.core.leases import CLOCK_TOLERANCE_S, Full, Taken, Wanted
-from webcall.core.storage import MOST_CONNECTIONS, TIMEOUT_S
+from webcall.core.storage import redis_client
 
 _PREFIX = "webcall:"
 
@@ -107,15 +103,7 @@ class RedisLeases:
 
     def __init__(self, storage_uri: str) -> None:
         """Take `limits.storage_uri`. Opens no connection."""
-        self._client = redis.Redis.from_url(
-            storage_uri,
-            max_connections=MOST_CONNECTIONS,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            # One repeat, for a connection that has gone stale; each of the scripts may run twice. Of a
-            # silent Redis nothing more is asked.
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-        )
+        self._client = redis_client(storage_uri)
         self._take = self._client.register_script(_TAKE)
         self._follow = self._client.register_script(_FOLLOW)
 

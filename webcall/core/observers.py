@@ -1,4 +1,4 @@
-"""Tell plugins of calls that were placed or refused, off the request's way.
+"""Tell plugins of calls that were placed, refused or ended, off the request's way.
 
 Each observer has a queue and a thread of its own: one that is slow, or fails, touches neither the
 answer nor another observer. The queue is bounded; what does not fit is counted and dropped.
@@ -15,10 +15,10 @@ from typing import Any
 
 import structlog
 
-from webcall.interfaces import CreatedCall, RefusedCall
+from webcall.interfaces import CreatedCall, EndedCall, RefusedCall
 from webcall.logs import describe
 
-CREATED, REFUSED = "webcall_call_created", "webcall_call_refused"
+CREATED, REFUSED, ENDED = "webcall_call_created", "webcall_call_refused", "webcall_call_ended"
 MAX_WAITING = 1000
 # What is still waiting when the process ends is told within this time, or lost.
 CLOSING_S = 2.0
@@ -62,6 +62,15 @@ class Observers:
         """Tell of a request that got no call. Returns at once."""
         for line in self._lines:
             line.put(REFUSED, {"reason": call.reason, "call": call})
+
+    def ended(self, call: EndedCall) -> None:
+        """Tell of a call that is over. Returns at once."""
+        for line in self._lines:
+            line.put(ENDED, {"call": call})
+
+    def hear(self, hook: str) -> bool:
+        """Return whether any of them implements this hook."""
+        return any(hook in line.observer.hooks for line in self._lines)
 
     def counts(self) -> dict[str, Counts]:
         """Return what became of the events, by plugin."""

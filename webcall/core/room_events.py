@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 from google.protobuf.json_format import ParseError
@@ -27,6 +27,8 @@ log = structlog.stdlib.get_logger("webcall.room_events")
 # LiveKit's own tokens for events live as long.
 STALE_S = 300
 _MOST_REMEMBERED = 10_000
+# How long a repeated event waits for the first one of it, which waits for a storage at most.
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class RoomEvent:
     which no later room of the name has. `of_person` and `of_assistant` tell a person and an assistant
     from LiveKit's own recorders, and each other; both are False for what is about the room alone.
     `reason` is why a participant left, LiveKit's name of it (`CLIENT_INITIATED`); else empty.
+    `at` is when it happened, by LiveKit's clock and to the second, and `joined_at` when the participant
+    came, both in seconds since 1970; `attributes` are the participant's own.
     """
 
     kind: str
@@ -48,6 +52,9 @@ class RoomEvent:
     of_assistant: bool = False
     sid: str = ""
     reason: str = ""
+    at: float = 0.0
+    joined_at: float | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 Listener = Callable[[RoomEvent], None]
@@ -62,7 +69,8 @@ class RoomEvents:
         self._clock = clock
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        # None for an event that has been followed; else what is set when it has been, or could not be.
+        self._seen: OrderedDict[str, threading.Event | None] = OrderedDict()
 
     def subscribe(self, listener: Listener) -> None:
         """Tell `listener` every event from now on. It has to be quick."""
@@ -80,9 +88,9 @@ class RoomEvents:
             return
         if self._known(event.id):
             return
-        if not self._tell(_room_event(event)):
-            with self._lock:
-                self._seen.pop(event.id, None)
+        done = self._tell(_room_event(event))
+        self._settle(event.id, done)
+        if not done:
             raise BackendError("an event of LiveKit could not be followed")
 
     def _verified(self, body: bytes, signature: str) -> WebhookEvent | None:
@@ -96,13 +104,28 @@ class RoomEvents:
             raise Unauthorized from None
 
     def _known(self, event_id: str) -> bool:
+        """Return whether the event has been followed; if not, it is the caller's to follow."""
         with self._lock:
-            if event_id in self._seen:
-                return True
-            self._seen[event_id] = None
-            if len(self._seen) > _MOST_REMEMBERED:
-                self._seen.popitem(last=False)
-            return False
+            if event_id not in self._seen:
+                self._seen[event_id] = threading.Event()
+                if len(self._seen) > _MOST_REMEMBERED:
+                    self._seen.popitem(last=False)
+                return False
+            following = self._seen[event_id]
+        # Another thread is at it. Not before that is done may LiveKit send the room's next event.
+        if following is not None and not (following.wait(_PATIENCE_S) and event_id in self._seen):
+            raise BackendError("an event of LiveKit could not be followed")
+        return True
+
+    def _settle(self, event_id: str, done: bool) -> None:
+        with self._lock:
+            following = self._seen.get(event_id)
+            if done and event_id in self._seen:
+                self._seen[event_id] = None
+            elif not done:
+                self._seen.pop(event_id, None)
+        if following is not None:
+            following.set()
 
     def _tell(self, event: RoomEvent) -> bool:
         followed = True
@@ -129,6 +152,9 @@ def _room_event(event: WebhookEvent) -> RoomEvent:
         of_assistant=about_one and person.kind == ParticipantInfo.AGENT,
         sid=room.sid,
         reason=_reason(person) if event.event == "participant_left" else "",
+        at=float(event.created_at),
+        joined_at=float(person.joined_at) or None,
+        attributes=dict(person.attributes),
     )
 
 

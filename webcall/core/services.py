@@ -14,10 +14,12 @@ from webcall.core.counters import Counters
 from webcall.core.gate import Gate
 from webcall.core.leases import Leases, LeaseStore
 from webcall.core.leases_in_memory import MemoryLeases
+from webcall.core.ledger import Ledger, LedgerStore
+from webcall.core.ledger_in_memory import MemoryLedger
 from webcall.core.listing import Listing
 from webcall.core.livekit import LiveKit
 from webcall.core.lookup import Assistants, KeyRing
-from webcall.core.observers import CREATED, REFUSED, Observer, Observers
+from webcall.core.observers import CREATED, ENDED, REFUSED, Observer, Observers
 from webcall.core.readiness import Readiness
 from webcall.core.room_events import RoomEvents
 from webcall.core.rooms import Rooms
@@ -127,7 +129,7 @@ class Services:
     def calls(self) -> Calls:
         """Places calls."""
         rooms = Rooms(self.livekit, self.config.call, self.stages)
-        return Calls(self.config, self.assistants, rooms, self.leases)
+        return Calls(self.config, self.assistants, rooms, self.leases, self.ledger)
 
     @_once
     def storage_health(self) -> StorageHealth:
@@ -148,16 +150,30 @@ class Services:
         return Leases(store, self.storage_health, limits, self.config.call)
 
     @_once
+    def ledger(self) -> Ledger | None:
+        """Knows of calls until their end; None where no plugin wants to be told of that."""
+        if not self.observers.hear(ENDED):
+            return None
+        store: LedgerStore = MemoryLedger()
+        if not in_memory(self.config.limits.storage_uri):
+            from webcall.core.ledger_in_redis import RedisLedger
+
+            store = RedisLedger(self.config.limits.storage_uri)
+        return Ledger(store, self.storage_health, self.observers.ended, self.config.call)
+
+    @_once
     def room_events(self) -> RoomEvents:
         """Takes LiveKit's events, and tells whoever wants them."""
         events = RoomEvents(self.config.livekit)
         events.subscribe(self.leases.on_event)
+        if self.ledger is not None:
+            events.subscribe(self.ledger.on_event)
         return events
 
     @_once
     def observers(self) -> Observers:
         """Tells plugins of calls."""
-        hooks = self.plugins.hooks_of((CREATED, REFUSED))
+        hooks = self.plugins.hooks_of((CREATED, REFUSED, ENDED))
         return Observers([Observer(plugin, its_hooks) for plugin, its_hooks in hooks.items()])
 
     @_once
@@ -209,7 +225,7 @@ class Services:
             self._closed = True
         with self.making:
             made, self._made = list(self._made.values()), {}
-        for part in (self.livekit, self.observers, self.leases, *made):
+        for part in (self.livekit, self.observers, self.leases, self.ledger, *made):
             if isinstance(part, Closes):
                 try:
                     part.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,6 +18,9 @@ import structlog
 from webcall.core.stages import UNTIMED, Stages
 from webcall.errors import LimitsUnavailable
 from webcall.logs import describe
+
+if TYPE_CHECKING:
+    import redis
 
 T = TypeVar("T")
 
@@ -34,6 +37,22 @@ MOST_CONNECTIONS = 2048
 def in_memory(storage_uri: str) -> bool:
     """Return whether `limits.storage_uri` means this process's own memory."""
     return urlsplit(storage_uri).scheme == MEMORY
+
+
+def redis_client(storage_uri: str) -> redis.Redis:
+    """Return a client for scripts that may run twice. Opens no connection; needs the extra `redis`."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return redis.Redis.from_url(
+        storage_uri,
+        max_connections=MOST_CONNECTIONS,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        # One repeat, for a connection that has gone stale. Of a silent Redis nothing more is asked.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+    )
 
 
 class LimitsStorage:

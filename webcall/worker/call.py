@@ -17,7 +17,9 @@ from livekit.agents.voice import CloseEvent, ConversationItemAddedEvent
 
 from webcall.config.settings import WorkerConfig
 from webcall.core import notices
+from webcall.core.endings import WORD
 from webcall.core.notices import Notice
+from webcall.interfaces import EndedBy
 from webcall.worker import session
 from webcall.worker.attendance import Attendance
 from webcall.worker.chat import TOPIC as CHAT
@@ -34,6 +36,7 @@ _JOIN_WINDOW_S = 300.0
 _SENDING_S = 3.0
 # Nothing tells whether a notice has arrived, and what is on its way is lost with the room.
 _ARRIVING_S = 0.5
+_TELLING_S = 1.0
 _DELETING_S = 3.0
 # The same words are not sent more often than this: they answer somebody who sends too much.
 _QUIET_S = 2.0
@@ -43,12 +46,16 @@ log = structlog.stdlib.get_logger("webcall.worker.call")
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a call ends: why, for the log; and what the person is told, if anything."""
+    """How a call ends: why, for the log; who ended it; and what the person is told, if anything."""
 
     why: str
+    by: EndedBy = "outage"
     notice: Notice | None = None
     last_sentence: str | None = None
     keep_room: bool = False
+
+
+_LOST = End("did not come back", "connection")
 
 
 class Call:
@@ -79,13 +86,13 @@ class Call:
             end = await self._take_part()
         except BadDispatch as error:
             log.error("bad dispatch", reason=str(error))
-            end = await self._once_heard(End("bad dispatch", Notice.bad_dispatch))
+            end = await self._once_heard(End("bad dispatch", notice=Notice.bad_dispatch))
         except ModelUnavailable as error:
             log.error("model unavailable", reason=str(error))
-            end = await self._once_heard(End("model unavailable", Notice.model_unavailable))
+            end = await self._once_heard(End("model unavailable", notice=Notice.model_unavailable))
         except Exception:
             log.exception("assistant failed")
-            end = await self._once_heard(End("assistant failed", Notice.assistant_failed))
+            end = await self._once_heard(End("assistant failed", notice=Notice.assistant_failed))
         await self._finish(end)
 
     async def stop(self) -> None:
@@ -101,7 +108,7 @@ class Call:
         log.info("call begins", mode=job.mode, text_only=job.text_only, pid=os.getpid())
         if job.ignored:
             log.info("fields ignored", fields=job.ignored)
-        self._attendance.hung_up = lambda: self._end(End("hung up"))
+        self._attendance.hung_up = lambda: self._end(End("hung up", "caller"))
         self._attendance.dropped = self._wait_for_return
         self._attendance.returned = self._back
         self._chat = TypedMessages(
@@ -114,7 +121,7 @@ class Call:
         import_plugins(job, self._bounds)
         human = await self._human()
         if human is None:
-            return self._over.result() if self._over.done() else End("nobody came")
+            return self._over.result() if self._over.done() else End("nobody came", "nobody_came")
         await self._converse(job, human)
         return await self._until_over(job)
 
@@ -133,7 +140,7 @@ class Call:
         """Make the models, start the session and greet. Nothing of a provider is asked before."""
         models = make_models(job, self._bounds)
         talk = self._session = session.make_session(job, models, self._ears)
-        goodbye = End("the assistant ended it", Notice.goodbye)
+        goodbye = End("the assistant ended it", "assistant", Notice.goodbye)
         assistant = self._assistant = session.Assistant(job, models, lambda: self._end(goodbye))
         talk.on("close", self._session_closed)
         if job.interaction.reply_on_chat:
@@ -160,14 +167,14 @@ class Call:
         try:
             return await asyncio.wait_for(asyncio.shield(self._over), job.max_duration_s)
         except TimeoutError:
-            return End("time is up", Notice.time_is_up, last_sentence=LAST_SENTENCE)
+            return End("time is up", "time", Notice.time_is_up, last_sentence=LAST_SENTENCE)
 
     async def _once_heard(self, end: End) -> End:
         """Wait for the human who is to be told, as long as the room waits."""
-        self._attendance.hung_up = lambda: self._end(End("hung up"))
+        self._attendance.hung_up = lambda: self._end(End("hung up", "caller"))
         with contextlib.suppress(Exception):
             if await self._human() is None:
-                return End(end.why)
+                return End(end.why, "nobody_came")
         return end
 
     async def _finish(self, end: End) -> None:
@@ -180,6 +187,7 @@ class Call:
             await self._send(end.notice)
             await asyncio.sleep(_ARRIVING_S)
         if not end.keep_room:
+            await self._tell_who_ended_it(end.by)
             await self._delete_room()
         if self._chat is not None:
             await self._chat.close()
@@ -195,7 +203,7 @@ class Call:
     def _session_closed(self, event: CloseEvent) -> None:
         if event.error is not None:
             log.error("provider failed", kind=event.error.type)
-            self._end(End("provider failed", Notice.provider_failed))
+            self._end(End("provider failed", notice=Notice.provider_failed))
         else:
             # Nobody closes it here: livekit-agents does, when the process or the room goes.
             self._end(self._ended_from_outside())
@@ -203,14 +211,14 @@ class Call:
     def _ended_from_outside(self) -> End:
         if self._room.isconnected():
             # The worker stops; or LiveKit has closed the room, and its order came before the disconnection.
-            return End("stopped from outside", Notice.shutting_down)
+            return End("stopped from outside", notice=Notice.shutting_down)
         return End("room closed", keep_room=True)
 
     def _wait_for_return(self) -> None:
         timeout_s = self._context.job.room.departure_timeout or _DEPARTURE_TIMEOUT_S
         log.info("connection lost", waits_s=timeout_s)
         self._stop_timers()
-        self._away = asyncio.get_running_loop().call_later(timeout_s, self._end, End("did not come back"))
+        self._away = asyncio.get_running_loop().call_later(timeout_s, self._end, _LOST)
 
     def _back(self) -> None:
         if self._away is not None:
@@ -252,6 +260,13 @@ class Call:
             await asyncio.wait_for(sending, _SENDING_S)
         except Exception as error:
             log.warning("notice not sent", notice=notice.name, error=type(error).__name__)
+
+    async def _tell_who_ended_it(self, by: EndedBy) -> None:
+        """Tell the service, through LiveKit's event about this participant's leaving, for its observers."""
+        # To LiveKit a person who said goodbye looks like one who was put out by the room's end.
+        telling = self._room.local_participant.set_attributes({WORD: by})
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(telling, _TELLING_S)
 
     async def _delete_room(self) -> None:
         # So that the room is gone with the call, and nobody sits in it alone.

@@ -1,0 +1,212 @@
+"""The ledger: each call's end is told once, whatever is repeated, lost, down, or used again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from tests.support.http import at_once
+from tests.support.redis import RedisServer
+from webcall.config.settings import CallConfig
+from webcall.core.endings import Entry, Kept
+from webcall.core.leases import CLOCK_TOLERANCE_S
+from webcall.core.ledger import SWEEP_S, Ledger, LedgerStore
+from webcall.core.ledger_in_memory import MemoryLedger
+from webcall.core.ledger_in_redis import RedisLedger
+from webcall.core.room_events import STALE_S, RoomEvent
+from webcall.core.storage import StorageHealth
+from webcall.errors import BackendError, LimitsUnavailable
+from webcall.interfaces import EndedCall
+
+CALL = CallConfig(join_window_s=60, departure_timeout_s=20, max_duration_s=3600)
+ENTRY = Entry("room", "helper", "ada@example.com", "lvk_1", False, 1000.0)
+OTHER = replace(ENTRY, owner="eve@example.com")
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[list[Any]]:
+    """What is logged meanwhile."""
+    with capture_logs() as logged:
+        yield logged
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[LedgerStore]:
+    """An empty store of each kind."""
+    if request.param == "memory":
+        yield MemoryLedger()
+        return
+    ledger = RedisLedger(request.getfixturevalue("redis_uri"))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+class Told:
+    """A ledger, and what it has told."""
+
+    def __init__(self, store: LedgerStore, health: StorageHealth | None = None) -> None:
+        self.calls: list[EndedCall] = []
+        self.now = time.time()
+        self.ledger = Ledger(store, health or StorageHealth(), self.calls.append, CALL, lambda: self.now)
+
+    def place(self, entry: Entry = ENTRY, *, repeated: bool = False) -> None:
+        with self.ledger.written(entry, waits_s=120) as written:
+            written.keep(repeated=repeated)
+
+    def by(self) -> list[tuple[str, str]]:
+        return [(one.owner, one.ended_by) for one in self.calls]
+
+
+def finished(since: float | None = None) -> RoomEvent:
+    return RoomEvent("room_finished", "room", since, at=time.time())
+
+
+def test_an_entry_comes_back_as_it_was(store: LedgerStore) -> None:
+    """A store gives back entry and facts, once; text of any kind and an unknown key id included."""
+    odd = replace(ENTRY, room_name="r\u00f6om \u6f22", owner="a b@\u00fc", key_id=None, text_only=True)
+    assert store.write(odd, 60)
+    store.note(odd.room_name, {"joined_at": "1", "reason": ""}, None)
+    store.note(odd.room_name, {"joined_at": "2", "reason": "x y", "assistant:\u00e4 =": ""}, None)
+    kept = store.pop(odd.room_name)
+    assert kept is not None
+    assert kept.entry == odd
+    assert {name: fact.text for name, fact in kept.facts.items()} == {
+        "joined_at": "1",
+        "reason": "x y",
+        "assistant:\u00e4 =": "",
+    }
+    assert kept.facts["joined_at"].order < kept.facts["reason"].order
+    assert store.pop(odd.room_name) is None
+    store.note(odd.room_name, {"reason": "late"}, None)
+    assert store.pop(odd.room_name) is None
+
+
+def test_one_of_many_takes_it(store: LedgerStore) -> None:
+    """Of many that take an entry at once one gets it, and of many that write it one has written it."""
+    assert at_once(20, lambda _: store.write(ENTRY, 60)).count(True) == 1
+    taken: list[Kept | None] = at_once(20, lambda _: store.pop("room"))
+    assert len([one for one in taken if one is not None]) == 1
+
+
+def test_an_earlier_room_of_the_name(store: LedgerStore) -> None:
+    """What is told of a room that is older than the entry is not followed, within the clocks' tolerance."""
+    store.write(ENTRY, 60)
+    before = time.time() - CLOCK_TOLERANCE_S - 10
+    store.note("room", {"reason": "before"}, before)
+    assert store.pop("room", before) is None
+    kept = store.pop("room", time.time() - CLOCK_TOLERANCE_S + 10)
+    assert kept is not None
+    assert kept.facts == {}
+
+
+def test_what_is_overdue(store: LedgerStore) -> None:
+    """What is overdue is given once, no more than asked for at a time, and nothing else."""
+    store.write(ENTRY, 60)
+    for number in range(3):
+        store.write(replace(ENTRY, room_name=f"due-{number}"), -1)
+    first, second, third = store.overdue(2), store.overdue(2), store.overdue(2)
+    assert sorted(one.entry.room_name for one in [*first, *second]) == ["due-0", "due-1", "due-2"]
+    assert (len(first), list(third)) == (2, [])
+    assert store.pop("room") is not None
+
+
+def test_nothing_stays_in_redis(redis_uri: str) -> None:
+    """Whatever is kept expires by itself, and what was taken out is gone at once."""
+    ledger = RedisLedger(redis_uri)
+    ledger.write(ENTRY, 60)
+    ledger.note("room", {"reason": ""}, None)
+    with redis.Redis.from_url(redis_uri) as client:
+        kept = {bytes(name).decode(): client.pttl(name) for name in client.scan_iter("*")}
+        assert kept.keys() == {"webcall:call:room", "webcall:calls-due"}
+        assert all(60_000 < left_ms < 2 * 24 * 3600 * 1000 for left_ms in kept.values())
+        ledger.pop("room")
+        assert list(client.scan_iter("*")) == []
+    ledger.close()
+
+
+def test_each_end_is_told_once(store: LedgerStore) -> None:
+    """A room that was made is told of at its end; events that come again, and strangers', tell nothing."""
+    told = Told(store)
+    told.place()
+    told.place(OTHER, repeated=True)
+    for _ in range(3):
+        told.ledger.on_event(finished())
+        told.ledger.on_event(RoomEvent("room_finished", "stranger", at=time.time()))
+    assert told.by() == [("ada@example.com", "nobody_came")]
+
+
+def test_no_room_no_end(store: LedgerStore) -> None:
+    """Of a request that got no room nothing is told, but a repeat that fails takes nothing away."""
+    told = Told(store)
+    with pytest.raises(ValueError, match="no room"), told.ledger.written(ENTRY, waits_s=120):
+        raise ValueError("no room")
+    told.ledger.on_event(finished())
+    assert told.calls == []
+    told.place()
+    with pytest.raises(ValueError, match="no room"), told.ledger.written(OTHER, waits_s=120):
+        raise ValueError("no room")
+    told.ledger.on_event(finished())
+    assert told.by() == [("ada@example.com", "nobody_came")]
+
+
+def test_a_name_that_is_used_again(store: LedgerStore) -> None:
+    """A new room of the name of one whose end was never told has an entry of its own, and both are told."""
+    told = Told(store)
+    told.place()
+    told.place(OTHER)
+    assert told.by() == [("ada@example.com", "unknown")]
+    told.ledger.on_event(finished())
+    assert told.by()[1:] == [("eve@example.com", "nobody_came")]
+
+
+def test_ends_that_livekit_does_not_tell() -> None:
+    """They are told when the call must be over, by whatever comes next, and once a minute at most."""
+    now = [0.0]
+    told = Told(MemoryLedger(clock=lambda: now[0]))
+    told.place()
+    now[0] = 120 + 3600 + STALE_S - 1
+    told.now += SWEEP_S
+    told.ledger.on_event(RoomEvent("room_started", "another"))
+    assert told.calls == []
+    now[0] += 1
+    told.now += SWEEP_S - 1
+    told.ledger.on_event(RoomEvent("room_started", "another"))
+    assert told.calls == []
+    told.now += 1
+    told.place(replace(OTHER, room_name="another"))
+    assert told.by() == [("ada@example.com", "unknown")]
+    assert told.calls[0].length_s is None
+    now[0] += 2 * 3600
+    assert told.ledger.sweep() == 1
+    assert told.ledger.sweep() == 0
+
+
+def test_an_outage_of_redis(redis_outage: RedisServer) -> None:
+    """Calls go on, events are refused until Redis answers, and then the end is told all the same."""
+    now = [0.0]
+    health = StorageHealth(clock=lambda: now[0])
+    told = Told(RedisLedger(redis_outage.uri), health)
+    told.place()
+    with redis_outage.frozen():
+        told.place(replace(OTHER, room_name="unknown"))
+        for _ in range(2):
+            with pytest.raises(BackendError):
+                told.ledger.on_event(finished())
+        assert told.ledger.sweep() == 0
+    now[0] = 60
+    told.ledger.on_event(finished())
+    assert told.by() == [("ada@example.com", "nobody_came")]
+    required: Any = StorageHealth(required=True)
+    redis_outage.stop()
+    required = Told(RedisLedger(redis_outage.uri), required)
+    with pytest.raises(LimitsUnavailable):
+        required.place()
+    assert required.ledger.sweep() == 0

@@ -1,0 +1,76 @@
+"""The ledger in this process's memory: for one process, which forgets it when it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from webcall.core.endings import JOINED_AT, Entry, Fact, Kept
+from webcall.core.leases import CLOCK_TOLERANCE_S
+
+
+@dataclass(slots=True)
+class _Entry:
+    entry: Entry
+    since: float
+    due_at: float
+    facts: dict[str, Fact] = field(default_factory=dict)
+    notes: int = 0
+
+
+class MemoryLedger:
+    """A `LedgerStore` without connections. One lock makes each method one step."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
+        """Take a monotonic clock, by which entries get overdue, and one of seconds since 1970."""
+        self._clock = clock
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+
+    def write(self, entry: Entry, lasts_s: float) -> bool:
+        """Keep an entry unless its room has one."""
+        with self._lock:
+            if entry.room_name in self._entries:
+                return False
+            self._entries[entry.room_name] = _Entry(entry, self._wall(), self._clock() + lasts_s)
+            return True
+
+    def note(self, room: str, facts: Mapping[str, str], room_since: float | None) -> None:
+        """Add facts to the room's entry."""
+        with self._lock:
+            found = self._of(room, room_since)
+            if found is not None:
+                found.notes += 1
+                first = {JOINED_AT: found.facts[JOINED_AT]} if JOINED_AT in found.facts else {}
+                found.facts |= {name: Fact(found.notes, text) for name, text in facts.items()} | first
+
+    def pop(self, room: str, room_since: float | None = None) -> Kept | None:
+        """Take the room's entry out."""
+        with self._lock:
+            found = self._of(room, room_since)
+            return None if found is None else self._take(room)
+
+    def overdue(self, most: int) -> list[Kept]:
+        """Take out at most so many of the entries that are overdue."""
+        with self._lock:
+            now = self._clock()
+            due = [room for room, one in self._entries.items() if one.due_at <= now]
+            return [self._take(room) for room in due[:most]]
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+    def _of(self, room: str, room_since: float | None) -> _Entry | None:
+        found = self._entries.get(room)
+        if found is None or (room_since is not None and room_since < found.since - CLOCK_TOLERANCE_S):
+            return None
+        return found
+
+    def _take(self, room: str) -> Kept:
+        taken = self._entries.pop(room)
+        return Kept(taken.entry, taken.facts)

@@ -1,0 +1,137 @@
+"""The ledger in Redis, shared by all processes. Needs the extra `redis`.
+
+One hash for each call, `webcall:call:<room>`, and one sorted set of rooms by the moment at which their
+entries are overdue, in milliseconds of Redis's own clock. Each method is one script, which Redis runs by
+itself. What nobody takes out expires a day after it was due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from webcall.core.endings import JOINED_AT, Entry, Fact, Kept
+from webcall.core.leases import CLOCK_TOLERANCE_S
+from webcall.core.storage import redis_client
+
+_CALL, _DUE = "webcall:call:", "webcall:calls-due"
+# Names of what is kept beside the facts begin with this.
+_OWN = "="
+_FORGOTTEN_S = 24 * 3600
+
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+# KEYS: the call, those that are due. ARGV: room, entry, how long it lasts and is remembered after that (ms).
+_WRITE = (
+    _NOW
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local due = now + ARGV[3]
+redis.call('HSET', KEYS[1], '=entry', ARGV[2], '=since', now)
+redis.call('PEXPIREAT', KEYS[1], due + ARGV[4])
+redis.call('ZADD', KEYS[2], due, ARGV[1])
+local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+redis.call('PEXPIREAT', KEYS[2], last[2] + ARGV[4])
+return 1
+"""
+)
+
+# ARGV[1], ARGV[2]: when LiveKit made the room (-1: not known) and a tolerance, in milliseconds.
+_OURS = """
+local since = redis.call('HGET', KEYS[1], '=since')
+if not since then return false end
+local made = tonumber(ARGV[1])
+if made >= 0 and made < since - ARGV[2] then return false end
+"""
+
+# KEYS: the call. ARGV from 3 on: the name whose first value counts, then names and values.
+_NOTE = (
+    _OURS
+    + """
+local order = redis.call('HINCRBY', KEYS[1], '=notes', 1)
+for i = 4, #ARGV, 2 do
+  redis.call(ARGV[i] == ARGV[3] and 'HSETNX' or 'HSET', KEYS[1], ARGV[i], order .. ' ' .. ARGV[i + 1])
+end
+return 1
+"""
+)
+
+# KEYS: the call, those that are due. ARGV[3]: room.
+_POP = (
+    _OURS
+    + """
+local found = redis.call('HGETALL', KEYS[1])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[3])
+return found
+"""
+)
+
+# KEYS: those that are due. ARGV: how many, the beginning of a call's key.
+_OVERDUE = (
+    _NOW
+    + """
+local found = {}
+for _, room in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  found[#found + 1] = redis.call('HGETALL', ARGV[2] .. room)
+  redis.call('DEL', ARGV[2] .. room)
+  redis.call('ZREM', KEYS[1], room)
+end
+return found
+"""
+)
+
+
+class RedisLedger:
+    """A `LedgerStore` in Redis. Its methods raise `redis.RedisError` in an outage."""
+
+    def __init__(self, storage_uri: str) -> None:
+        """Take `limits.storage_uri`. Opens no connection."""
+        self._client = redis_client(storage_uri)
+        self._write = self._client.register_script(_WRITE)
+        self._note = self._client.register_script(_NOTE)
+        self._pop = self._client.register_script(_POP)
+        self._overdue = self._client.register_script(_OVERDUE)
+
+    def write(self, entry: Entry, lasts_s: float) -> bool:
+        """Keep an entry unless its room has one."""
+        room = entry.room_name
+        args: list[str | int] = [room, entry.as_text(), round(lasts_s * 1000), _FORGOTTEN_S * 1000]
+        return bool(self._write(keys=[_CALL + room, _DUE], args=args))
+
+    def note(self, room: str, facts: Mapping[str, str], room_since: float | None) -> None:
+        """Add facts to the room's entry."""
+        pairs = [text for pair in facts.items() for text in pair]
+        self._note(keys=[_CALL + room], args=[*_age(room_since), JOINED_AT, *pairs])
+
+    def pop(self, room: str, room_since: float | None = None) -> Kept | None:
+        """Take the room's entry out."""
+        found = self._pop(keys=[_CALL + room, _DUE], args=[*_age(room_since), room])
+        return _kept(found) if found else None
+
+    def overdue(self, most: int) -> list[Kept]:
+        """Take out at most so many of the entries that are overdue."""
+        # What has expired meanwhile comes as nothing.
+        return [_kept(one) for one in self._overdue(keys=[_DUE], args=[most, _CALL]) if one]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _age(room_since: float | None) -> list[int]:
+    return [-1 if room_since is None else round(room_since * 1000), CLOCK_TOLERANCE_S * 1000]
+
+
+def _kept(found: Sequence[bytes]) -> Kept:
+    text = [bytes(one).decode() for one in found]
+    fields = dict(zip(text[::2], text[1::2], strict=True))
+    facts = {name: _fact(fact) for name, fact in fields.items() if not name.startswith(_OWN)}
+    return Kept(Entry.from_text(fields["=entry"]), facts)
+
+
+def _fact(kept: str) -> Fact:
+    order, _, text = kept.partition(" ")
+    return Fact(int(order), text)
