@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports pytest livekit frontend programs provider bench soak fuzz clean distclean
+.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider bench soak fuzz clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,6 +17,9 @@ help: ## list what can be made
 
 run: $(INSTALLED) frontend ## start LiveKit and the service, and print a line that calls it
 	@$(BIN)/python -m scripts.run
+
+cluster: $(INSTALLED) livekit programs ## two nodes of everything behind nginx, on this machine
+	@$(BIN)/python -m scripts.cluster
 
 test: lint types imports pytest ## everything that has to pass
 
@@ -42,7 +45,7 @@ livekit: $(INSTALLED) ## the LiveKit server, fetched or built once
 frontend: $(INSTALLED) ## LiveKit's library for browsers, fetched once
 	@$(BIN)/python -m scripts.frontend > /dev/null
 
-programs: $(INSTALLED) ## Chromium, Redis, promtool and others for the tests, installed once where apt can
+programs: $(INSTALLED) ## Chromium, Redis, nginx, promtool and others for the tests, installed once where apt can
 	@$(BIN)/python -m scripts.programs
 
 provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once

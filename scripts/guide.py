@@ -119,9 +119,14 @@ def _owner(plan: Plan) -> str:
 
 
 def curl(plan: Plan, api_key: str) -> str:
-    """Return the command that asks for a token, as one line to paste into a shell."""
-    body = json.dumps({"assistant_id": _assistant(plan), "metadata": METADATA})
-    words = ["curl", "-sS", f"{plan.service_url}/web_call/get_token"]
+    """Return the command that asks this run's service for a token, as one line to paste into a shell."""
+    return curl_line(plan.service_url, api_key, _assistant(plan))
+
+
+def curl_line(service_url: str, api_key: str, assistant: str = ASSISTANT_ID) -> str:
+    """Return the command that asks a service for a token, as one line to paste into a shell."""
+    body = json.dumps({"assistant_id": assistant, "metadata": METADATA})
+    words = ["curl", "-sS", f"{service_url}/web_call/get_token"]
     words += ["-H", f"Authorization: Bearer {api_key}", "-H", "Content-Type: application/json", "-d", body]
     return shlex.join(words)
 

@@ -178,11 +178,13 @@ def write_config(
     udp_port: int,
     log_level: str = "info",
     webhook_urls: Sequence[str] = (),
+    redis_address: str | None = None,
 ) -> Path:
     """Write a LiveKit server's settings, for this machine alone, to `folder` and return the file.
 
     Signalling on 127.0.0.1:`port`, media on 127.0.0.1:`udp_port`. Events about rooms go to each of
-    `webhook_urls`, signed with the key. The file holds `secret` and is readable by its owner only.
+    `webhook_urls`, signed with the key. With `redis_address` (host:port) it is one node of those that
+    share this Redis. The file holds `secret` and is readable by its owner only.
     """
     settings: dict[str, Any] = {
         "port": port,
@@ -207,6 +209,8 @@ def write_config(
     }
     if webhook_urls:
         settings["webhook"] = {"api_key": key, "urls": list(webhook_urls)}
+    if redis_address is not None:
+        settings["redis"] = {"address": redis_address}
     path = folder / "livekit.yaml"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

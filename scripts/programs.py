@@ -1,4 +1,4 @@
-"""Make sure of the programs that only tests need: a Chromium, Redis, PostgreSQL, strace, and promtool.
+"""Make sure of the programs that only tests need: a Chromium, Redis, PostgreSQL, nginx, strace, and promtool.
 
 `python -m scripts.programs` looks for them. What is missing it installs where it can, which is as root on
 Debian; elsewhere it says in one line what to install. Its status is 0 all the same: the tests that need a
@@ -21,6 +21,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RELEASE = Path("/etc/os-release")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POSTGRES = Path("/usr/lib/postgresql")
+_SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
 _APT = ["apt-get", "--quiet", "--option=DPkg::Lock::Timeout=300", "--option=Acquire::http::Timeout=30"]
 
 
@@ -39,12 +40,19 @@ def find_postgres() -> Path | None:
     return next((place for place in places if (place / "postgres").is_file()), None)
 
 
+def find_nginx() -> Path | None:
+    """Return the path of nginx, which Debian keeps off the PATH of users without rights; or None."""
+    found = shutil.which("nginx") or shutil.which("nginx", path=_SYSTEM_PROGRAMS)
+    return Path(found) if found else None
+
+
 def missing() -> list[str]:
     """Return the names, as packages of Debian, of the programs that are not on this machine."""
     there = {
         "chromium": find_browser(),
         "redis-server": shutil.which("redis-server"),
         "postgresql": find_postgres(),
+        "nginx": find_nginx(),
         "strace": shutil.which("strace"),
         "prometheus": shutil.which("promtool"),
     }

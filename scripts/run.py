@@ -87,7 +87,7 @@ def start_livekit(plan: Plan, port: int) -> Child:
     environment = plan.environment
     key, secret = environment["LIVEKIT_API_KEY"], environment["LIVEKIT_API_SECRET"]
     settings = livekit_server.write_config(
-        plan.folder, port, key, secret, udp_port, webhook_url=f"{plan.service_url}/livekit/webhook"
+        plan.folder, port, key, secret, udp_port, webhook_urls=[f"{plan.service_url}/livekit/webhook"]
     )
     log = plan.folder / "logs" / "livekit.log"
     return start("LiveKit", [str(program), "--config", str(settings)], os.environ, log)
@@ -137,7 +137,7 @@ def supervise(plan: Plan, children: list[Child]) -> NoReturn:
     beside = list(children)
     children.append(worker)
     _wait_for_service(plan, beside)
-    wait_for_worker(plan, worker, children, _WORKER_WITHIN_S)
+    wait_for_worker(plan.config, worker, children, _WORKER_WITHIN_S)
     print(describe(plan), flush=True)
     with service.log.open("rb") as log:
         log.seek(0, os.SEEK_END)

@@ -73,7 +73,7 @@ def sample_key(folder: Path, keys: Path, assistants: Path) -> str | None:
     if not assistants.exists():
         _write_records(assistants, [ASSISTANT])
     if not keys.exists():
-        _write_records(keys, [_key_record(api_key)])
+        _write_records(keys, [key_record(api_key)])
     return api_key
 
 
@@ -86,7 +86,8 @@ def _kept(path: Path, *names: str) -> dict[str, str]:
         raise Problem(f"{path}: cannot be used ({type(error).__name__}): remove it and start again") from None
 
 
-def _key_record(api_key: str) -> dict[str, Any]:
+def key_record(api_key: str) -> dict[str, Any]:
+    """Return the record of a key that calls the sample assistant."""
     return {
         "api_key_hash": hash_api_key(api_key),
         "api_key_prefix": api_key[:PREFIX_LENGTH],

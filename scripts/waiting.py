@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from scripts.children import Child, Problem
-from scripts.plan import Plan
+from webcall.config.settings import Config
 
 _SILENT_FOR_S = 2
 _REGISTERED = b"worker registered"
@@ -57,7 +57,7 @@ def _down(answer: bytes) -> list[str]:
         return []
 
 
-def wait_for_worker(plan: Plan, worker: Child, children: Sequence[Child], within_s: float) -> None:
+def wait_for_worker(config: Config, worker: Child, children: Sequence[Child], within_s: float) -> None:
     """Wait until the worker takes calls, and say after two seconds what is waited for.
 
     Raises `Problem` if a child ends or the time is up.
@@ -67,7 +67,7 @@ def wait_for_worker(plan: Plan, worker: Child, children: Sequence[Child], within
     while (waited := time.monotonic() - began) < within_s:
         for child in children:
             child.check()
-        if _takes_calls(plan, worker):
+        if _takes_calls(config, worker):
             return
         if silent and waited > _SILENT_FOR_S:
             silent = False
@@ -79,8 +79,8 @@ def wait_for_worker(plan: Plan, worker: Child, children: Sequence[Child], within
     )
 
 
-def _takes_calls(plan: Plan, worker: Child) -> bool:
-    settings = plan.config.worker
+def _takes_calls(config: Config, worker: Child) -> bool:
+    settings = config.worker
     if settings.health_port:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
@@ -89,5 +89,5 @@ def _takes_calls(plan: Plan, worker: Child) -> bool:
         except OSError:
             return False
     # Its health is good before it has registered; the line about that is one of level info.
-    shows = plan.config.log.level in ("debug", "info")
+    shows = config.log.level in ("debug", "info")
     return not shows or _REGISTERED in worker.log.read_bytes()

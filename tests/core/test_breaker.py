@@ -99,7 +99,7 @@ def test_the_other_questions_of_callers_are_turned_away_too(livekit: LiveKit, fa
     """A repeat with an Idempotency-Key, which asks for rooms first, does not wait either."""
     fake.script = hang
     fail_at_once(livekit)
-    for ask in (lambda: livekit.rooms(["helper_1"]), lambda: livekit.has_people("helper_1")):
+    for ask in (lambda: livekit.rooms(["helper_1"]), lambda: livekit.has_newcomers("helper_1")):
         with pytest.raises(LiveKitError) as caught:
             ask()
         assert caught.value.kind == "away"

@@ -1,4 +1,4 @@
-"""How Chromium, Redis, PostgreSQL, strace and promtool come to a machine, with a stand-in for apt-get."""
+"""How Chromium, Redis, PostgreSQL, nginx, strace and promtool come to a machine: a stand-in for apt-get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.deployment import ROOT
 APT = """#!/bin/sh
 echo "$@" >> "$LOG"
 case "$*" in *install*) /bin/sleep 0.2
-for name in chromium redis-server initdb postgres strace promtool; do
+for name in chromium redis-server initdb postgres nginx strace promtool; do
 echo "#!/bin/sh" > "$BIN/$name"; /bin/chmod +x "$BIN/$name"; done;; esac
 """
 
@@ -34,6 +34,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(programs, "RELEASE", tmp_path / "os-release")
     monkeypatch.setattr(programs, "_POLICY", tmp_path / "policy-rc.d")
     monkeypatch.setattr(programs, "_POSTGRES", tmp_path / "postgresql")
+    monkeypatch.setattr(programs, "_SYSTEM_PROGRAMS", str(folder))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return folder
 
@@ -42,7 +43,8 @@ def test_two_runs_at_once_install_once(machine: Path, tmp_path: Path) -> None:
     """Of two runs one installs both programs, and the other waits for it."""
     code = f"""import os; from pathlib import Path; from scripts import programs
 programs.RELEASE = Path({str(tmp_path / "os-release")!r}); programs._POLICY = Path({str(tmp_path / "p")!r})
-programs._POSTGRES = Path({str(tmp_path / "postgresql")!r}); os.geteuid = lambda: 0
+programs._POSTGRES = Path({str(tmp_path / "postgresql")!r}); programs._SYSTEM_PROGRAMS = os.environ["BIN"]
+os.geteuid = lambda: 0
 print(programs.ensure(Path({str(tmp_path / "tools")!r})))"""
 
     def run() -> subprocess.Popen[str]:
@@ -73,7 +75,7 @@ def test_what_cannot_be_installed_is_named(
         (machine / "apt-get").write_text('#!/bin/sh\necho "$@" >> "$LOG"; exit 100\n')
     assert programs.main() == 0
     told = capfd.readouterr().err.splitlines()
-    assert "apt-get install chromium redis-server postgresql strace prometheus" in told[-1]
+    assert "apt-get install chromium redis-server postgresql nginx strace prometheus" in told[-1]
     assert (tmp_path / "log").exists() is (why == "apt-get fails")
     if why == "apt-get fails":
         assert told[-2].startswith("apt-get update failed")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +11,9 @@ from pathlib import Path
 
 import pymongo
 import pytest
-from pymongo.errors import PyMongoError
 
-from tests.support.programs import free_port, stop, wait_until, without
+from scripts.servers import mongo_answers, mongo_command
+from tests.support.programs import command, free_port, stop, wait_until
 
 
 class MongoServer:
@@ -61,26 +59,10 @@ class MongoServer:
         return pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=10_000, tz_aware=True)
 
     def _command(self) -> list[str]:
-        port = str(self._port)
-        if mongod := shutil.which("mongod"):
-            data = self._folder / "data"
-            data.mkdir(exist_ok=True)
-            return [mongod, "--dbpath", str(data), "--port", port, "--bind_ip", "127.0.0.1", "--nounixsocket"]
-        program = Path(sys.executable).with_name("nx-27017")
-        if not program.exists():
-            without("mongod", "install MongoDB, or nx-27017 from the extra [dev]")
-        files = ["--log-file", str(self._folder / "nx.log"), "--pid-file", str(self._folder / "nx.pid")]
-        # A folder of databases: in a single file, all of them share their collections.
-        data = str(self._folder / "databases") if self._keeps else "memory"
-        return [str(program), "--data-dir", data, "-p", port, *files]
+        return command(lambda: mongo_command(self._port, self._folder, keeps=self._keeps))
 
     def _answers(self) -> bool:
-        try:
-            with pymongo.MongoClient[dict[str, object]](self.uri, timeoutMS=500) as client:
-                client.admin.command("ping")
-        except PyMongoError:
-            return False
-        return True
+        return mongo_answers(self._port)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,13 +10,8 @@ from typing import NoReturn
 
 import pytest
 
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port of the loopback address that nothing listened on a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from scripts.servers import MissingServer
+from scripts.servers import free_port as free_port
 
 
 def without(program: str, reason: str) -> NoReturn:
@@ -26,6 +20,14 @@ def without(program: str, reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
+
+
+def command(made: Callable[[], list[str]]) -> list[str]:
+    """Return a server's command as `scripts.servers` makes it, or do without the program."""
+    try:
+        return made()
+    except MissingServer as error:
+        without(error.program, error.mend)
 
 
 def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 30) -> None:

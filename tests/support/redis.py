@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.programs import free_port, stop, wait_until, without
+from scripts.servers import redis_answers, redis_command
+from tests.support.programs import command, free_port, stop, wait_until
 
 
 class RedisServer:
@@ -27,13 +26,12 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, empty, and return when it answers."""
-        program = shutil.which("redis-server")
-        if program is None:
-            without("redis-server", "install Redis, for example Debian's package redis-server")
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, *options], cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
+                command(lambda: redis_command(self.port)),
+                cwd=self._folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         try:
             wait_until(self._answers, self._process)
@@ -66,12 +64,7 @@ class RedisServer:
             client.close()
 
     def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
-        except OSError:
-            return False
+        return redis_answers(self.port)
 
 
 @pytest.fixture(scope="session")

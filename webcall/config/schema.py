@@ -103,7 +103,7 @@ class LiveKitSection(Section):
         load_default="api-agent",
         validate=unspaced,
     )
-    timeout_s = _seconds(5, 0.1, 60, "for one whole exchange with LiveKit, the retry included")
+    timeout_s = _seconds(5, 0.1, 60, "for one whole exchange with LiveKit, its repeats included")
 
 
 class CallSection(Section):

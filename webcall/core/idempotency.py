@@ -25,6 +25,9 @@ OTHER_BODY = (
     "or a new Idempotency-Key for a new one."
 )
 
+LEFT_BEHIND = datetime.fromtimestamp(0, UTC)
+"""In a room's mark: a dead LiveKit node had left it behind; a repeat has made it again, and not taken it."""
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
@@ -50,16 +53,25 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A room that lived for an earlier request of the same a moment ago: LiveKit's id of it, and its mark."""
+
+    sid: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A room that a request may get: its name, its person's identity, and how to know it again.
 
-    `fingerprint` is empty where a request cannot be repeated.
+    `fingerprint` is empty where a request cannot be repeated; `found` is the room that is there already.
     """
 
     room_name: str
     identity: str
     nonce: str = field(repr=False)
     fingerprint: str = field(default="", repr=False)
+    found: Found | None = None
 
     @property
     def repeatable(self) -> bool:

@@ -25,6 +25,7 @@ from webcall.config.settings import LiveKitConfig
 from webcall.core.breaker import Breaker, ping_until_answered
 from webcall.core.leftovers import Leftovers
 from webcall.core.livekit_faults import BROKEN, explain, refusal
+from webcall.core.livekit_nodes import create_where_a_node_lives, newcomers_in
 from webcall.core.tokens import mint
 from webcall.errors import LiveKitError
 from webcall.loop_thread import LoopThread
@@ -49,11 +50,15 @@ class NewRoom:
 
 @dataclass(frozen=True, slots=True)
 class LiveRoom:
-    """A room as LiveKit holds it; `people` leaves out agents, and lags by one to three seconds."""
+    """A room as LiveKit holds it; `people` leaves out agents, and lags by one to three seconds.
+
+    `sid` is LiveKit's own id of it: another room of the same name has another one.
+    """
 
     name: str
     metadata: str
     people: int
+    sid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Surroundings:
 class LiveKit:
     """One LiveKit server, asked over one pool of connections per process.
 
-    What callers wait for (`create_room`, `rooms`, `has_people`) goes through a circuit breaker; what asks
+    What callers wait for (`create_room`, `rooms`, `has_newcomers`) goes through a circuit breaker; what asks
     how LiveKit is does not.
     """
 
@@ -85,7 +90,9 @@ class LiveKit:
     def create_room(self, room: NewRoom) -> LiveRoom:
         """Create the room with its dispatch in one request; return the room as LiveKit holds it.
 
-        On a room that lives already LiveKit changes nothing and returns that room. Raises `LiveKitError`;
+        On a room that lives already LiveKit changes nothing and returns that room. One that a dead node has
+        left behind it makes again on another node, with this request's metadata and the old `sid`; while
+        it still believes in that node, it is asked again for as long as `timeout_s`. Raises `LiveKitError`;
         where the room may exist all the same and is not `repeatable`, it is removed in the background.
         """
         request = api.CreateRoomRequest(
@@ -109,13 +116,13 @@ class LiveKit:
             found = self._run(self._exchange(lambda client: client.room.list_rooms(asked)))
         return {room.name: _live(room) for room in found.rooms if room.name in names}
 
-    def has_people(self, name: str) -> bool:
-        """Return whether anybody but agents is in the room, without `LiveRoom`'s lag.
+    def has_newcomers(self, name: str) -> bool:
+        """Return whether anybody but agents has joined so lately that `LiveRoom.people` may not know it yet.
 
         Raises `LiveKitError`.
         """
         with self._breaker.guard():
-            return self._run(self._exchange(lambda client: _has_people(client, name)))
+            return self._run(self._exchange(lambda client: newcomers_in(client, name)))
 
     def ping(self) -> None:
         """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not."""
@@ -189,7 +196,7 @@ class LiveKit:
 
     async def _create(self, request: api.CreateRoomRequest, *, repeatable: bool) -> api.Room:
         try:
-            return await self._exchange(lambda client: client.room.create_room(request))
+            return await self._exchange(lambda client: create_where_a_node_lives(client, request))
         except LiveKitError as error:
             if error.kind in ("timeout", "broken", "answer") and not repeatable:
                 self._look_for(request)
@@ -263,18 +270,7 @@ _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
 
 
 def _live(room: api.Room) -> LiveRoom:
-    return LiveRoom(room.name, room.metadata, room.num_participants)
-
-
-async def _has_people(client: api.LiveKitAPI, name: str) -> bool:
-    try:
-        found = await client.room.list_participants(api.ListParticipantsRequest(room=name))
-    except api.ServerError as error:
-        if error.status == 404:
-            return False
-        raise
-    served = (api.ParticipantInfo.Kind.AGENT, api.ParticipantInfo.Kind.EGRESS)
-    return any(one.kind not in served for one in found.participants)
+    return LiveRoom(room.name, room.metadata, room.num_participants, room.sid)
 
 
 async def _plain(awaitable: Awaitable[T]) -> T:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from webcall.config.settings import CallConfig
-from webcall.core.idempotency import Candidate
+from webcall.core.idempotency import LEFT_BEHIND, Candidate, Found, Mark
 from webcall.core.livekit import LiveKit, LiveRoom, NewRoom
 from webcall.core.stages import UNTIMED, Stages
 from webcall.core.tokens import new_identity
@@ -67,11 +67,15 @@ class Rooms:
         `expires_at` is the end of the token that goes with it, `join_window` that token's lifetime.
         Returns None if the room was made. If one of that name lives already, LiveKit answers with that
         one and has changed nothing: then returns what it is, or raises `NameTaken` if this request may not
-        get it. Raises `LiveKitError`, and `IdempotencyConflict` if it was made for the same header with
-        another body.
+        get it, as one that a dead LiveKit node has left behind and that is too old to be joined. Raises
+        `LiveKitError`, and `IdempotencyConflict` if it was made for the same header with another body.
         """
         # A browser can read a room's metadata: it holds a nonce, and no digest that could be guessed.
-        metadata = candidate.metadata(expires_at)
+        found, ends = candidate.found, expires_at
+        if found is not None:
+            # Of use only where LiveKit makes the room again: it is as old as it was, and so is its token.
+            ends = found.mark.expires_at if found.mark.expires_at > datetime.now(UTC) else LEFT_BEHIND
+        metadata = candidate.metadata(ends)
         room = NewRoom(
             name=candidate.room_name,
             metadata=metadata,
@@ -84,7 +88,15 @@ class Rooms:
         )
         with self._stages.timed("livekit"):
             made = self._livekit.create_room(room)
-        return None if made.metadata == metadata else self._earlier(candidate, made)
+        if made.metadata != metadata:
+            return self._earlier(candidate, made)[0]
+        if found is None or not made.sid or made.sid != found.sid:
+            return None
+        # Made, and yet the room that was there before: its LiveKit node has died, and another one has made
+        # it again with nobody inside. It closes when the old one would have.
+        if ends == LEFT_BEHIND:
+            raise NameTaken
+        return Earlier(entered=False, expires_at=ends)
 
     def in_order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return which rooms to ask for: one that lives for this request, then those of free names.
@@ -101,22 +113,26 @@ class Rooms:
                 ranked.append((2, candidate))
                 continue
             with contextlib.suppress(NameTaken):
-                ranked.append((0 if self._earlier(candidate, room).entered else 1, candidate))
+                earlier, mark = self._earlier(candidate, room)
+                rank = 0 if earlier.entered else 1
+                ranked.append((rank, replace(candidate, found=Found(room.sid, mark))))
         return [candidate for _, candidate in sorted(ranked, key=lambda one: one[0])]
 
-    def _earlier(self, candidate: Candidate, room: LiveRoom) -> Earlier:
+    def _earlier(self, candidate: Candidate, room: LiveRoom) -> tuple[Earlier, Mark]:
         mark = candidate.recognise(room.metadata)
         if mark is None:
             raise NameTaken
         waiting = mark.expires_at > datetime.now(UTC)
         # The number of people lags: who joined at the last moment is asked for only when it matters.
-        entered = room.people > 0 or (not waiting and self._has_people(room.name))
+        entered = room.people > 0
+        if not entered and not waiting and mark.expires_at != LEFT_BEHIND:
+            entered = self._has_newcomers(room.name)
         if not (entered or waiting):
             # Nobody came, or LiveKit's node has died and left the room behind.
             raise NameTaken
         candidate.check_body(mark)
-        return Earlier(entered, mark.expires_at)
+        return Earlier(entered, mark.expires_at), mark
 
-    def _has_people(self, name: str) -> bool:
+    def _has_newcomers(self, name: str) -> bool:
         with self._stages.timed("livekit"):
-            return self._livekit.has_people(name)
+            return self._livekit.has_newcomers(name)
