@@ -181,6 +181,40 @@ def test_where_limits_are_counted(make_app: MakeApp, redis_server: RedisServer) 
     assert "canary" not in str(gone)
 
 
+def warnings_of(make_app: MakeApp, **sections: Any) -> list[str]:
+    environment = {
+        "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
+        "LIVEKIT_API_KEY": "APItest",
+        "LIVEKIT_API_SECRET": "s" * 40,
+    }
+    found = diagnose(make_app(environment, **sections).extensions["webcall"])
+    warnings = [one for one in found if one.status == "warning" and one.part in ("limits", "observers")]
+    assert all(one.mend for one in warnings)
+    return [f"{one.part}: {one.message}" for one in warnings]
+
+
+def test_calls_that_wait_and_a_small_worker(make_app: MakeApp) -> None:
+    """A worker that takes fewer calls than one address may let wait is a warning."""
+    waiting = {"waiting_per_address": 3}
+    [told] = warnings_of(make_app, limits=waiting, worker={"max_calls": 2})
+    assert told == "limits: one address may have 3 calls wait, which take all 2 of a worker"
+    assert warnings_of(make_app, limits=waiting, worker={"max_calls": 3}) == []
+    assert warnings_of(make_app, limits=waiting, worker={"max_calls": 0}) == []
+
+
+def test_ends_of_calls_in_several_processes(make_app: MakeApp, redis_server: RedisServer) -> None:
+    """Where a plugin is told of the end of calls, memory is a warning for several processes."""
+    audit = {"plugins": [*BUILT_IN, "plugins.audit"]}
+
+    def told(**sections: Any) -> bool:
+        return any(one.startswith("observers: the end") for one in warnings_of(make_app, **sections))
+
+    assert told(http={"workers": 2}, **audit)
+    assert not told(http={"workers": 2})
+    assert not told(http={"workers": 1}, **audit)
+    assert not told(http={"workers": 2}, limits={"storage_uri": redis_server.uri}, **audit)
+
+
 def test_a_rate_that_cannot_be_read(findings: Diagnose) -> None:
     """A key's rate_limit that is none is a warning with a right one."""
     keys = [

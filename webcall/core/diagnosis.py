@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from webcall.config.settings import Config
 from webcall.core.holdings import STORES, VALIDATORS, Finding, Side, look_at_records
+from webcall.core.reachability import look_at_addresses
 from webcall.core.services import Services
 from webcall.core.storage import LimitsStorage, in_memory
 from webcall.errors import BackendError, LiveKitError, WebCallError
@@ -17,6 +17,8 @@ _CLOCK_TOLERANCE_S = 30
 
 # Settings that tell where a side keeps its records. No others are shown: a URI may hold a password.
 _PLACES = {VALIDATORS: ("database",), STORES: ("database", "assistants")}
+
+_TAKE_REDIS = "set limits.storage_uri (WEBCALL_LIMITS_STORAGE) to a Redis, such as redis://127.0.0.1:6379/0"
 
 _LIVEKIT_MENDS = {
     "unreachable": "is LiveKit running, and is livekit.url (LIVEKIT_URL) its address as seen from here?",
@@ -31,7 +33,7 @@ _LIVEKIT_MENDS = {
 
 
 def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Finding]:
-    """Yield a finding for settings, each backend, what they hold, and LiveKit, in that order.
+    """Yield findings on settings, each backend, what they hold, addresses, limits, LiveKit, in that order.
 
     With `assistant_id`, tell of each store whether it has that assistant, too.
     """
@@ -59,7 +61,8 @@ def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Fi
         all_assistants=kinds.count(STORES) == len(services.setup.stores),
     )
     yield from _guarded("API keys and assistants", records)
-    yield from _limits(services.config)
+    yield from look_at_addresses(services.config)
+    yield from _limits(services)
     yield from _livekit(services)
 
 
@@ -102,15 +105,32 @@ def _backend(side: Side) -> Iterator[Finding]:
         yield Finding(side.part, "ok", "answers" if isinstance(side.backend, Pings) else "is there")
 
 
-def _limits(config: Config) -> Iterator[Finding]:
-    limits, workers = config.limits, config.http.workers
+def _limits(services: Services) -> Iterator[Finding]:
+    config = services.config
+    limits, workers, most = config.limits, config.http.workers, config.worker.max_calls
+    if 0 < most < limits.waiting_per_address:
+        yield Finding(
+            "limits",
+            "warning",
+            f"one address may have {limits.waiting_per_address} calls wait, "
+            f"which take all {most} of a worker",
+            "set limits.waiting_per_address lower, or worker.max_calls (WEBCALL_WORKER_MAX_CALLS) higher",
+        )
+    if workers > 1 and in_memory(limits.storage_uri) and services.ledger is not None:
+        yield Finding(
+            "observers",
+            "warning",
+            f"the end of a call may reach one of the {workers} processes that does not know the call, and is "
+            "then told late, as unknown",
+            _TAKE_REDIS,
+        )
     if in_memory(limits.storage_uri):
         if workers > 1:
             yield Finding(
                 "limits",
                 "warning",
                 f"each of the {workers} worker processes counts for itself",
-                "set limits.storage_uri (WEBCALL_LIMITS_STORAGE) to a Redis, such as redis://127.0.0.1:6379/0",
+                _TAKE_REDIS,
             )
         else:
             yield Finding("limits", "ok", "counted in the memory of the one worker process")
