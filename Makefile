@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider bench soak fuzz clean distclean
+.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider bench prove soak fuzz clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once
 
 bench: $(INSTALLED) livekit ## what a token costs, beside what one would write instead; BENCH_ARGS goes to it
 	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)
+
+prove: $(INSTALLED) livekit ## try what the README promises, and print the table
+	@$(BIN)/python -m benchmarks.prove
 
 soak: $(INSTALLED) livekit frontend programs ## an hour of mixed load with faults, and a verdict; WEBCALL_SOAK_S: seconds
 	@$(BIN)/python -m benchmarks.soak

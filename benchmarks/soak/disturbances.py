@@ -17,7 +17,7 @@ from benchmarks.soak.asking import CALL, FILES, LISTING, Asking
 from benchmarks.soak.kinds import body
 from benchmarks.soak.people import AGENTS, KIND, MENDED_S, People
 from benchmarks.soak.records import NOBODY
-from benchmarks.soak.stage import WORKERS, can_watch
+from benchmarks.soak.stage import WORKERS
 
 # "From the next request on", says docs/keys.md: a busy machine gets this much, and what counts at once is
 # counted.
@@ -174,8 +174,6 @@ class Disturbances:
         self._oracle.note("the process of a call killed")
         with self._oracle.outage(AGENTS):
             psutil.Process(pid).kill()
-            if not can_watch():
-                return
             began = time.monotonic()
             while time.monotonic() - began < MENDED_S:
                 now = await self._people.assistants_in(room)

@@ -14,7 +14,6 @@ from livekit import api, rtc
 from benchmarks.soak.asking import CALL, FILES, Asking
 from benchmarks.soak.kinds import body
 from benchmarks.soak.records import WORKER
-from benchmarks.soak.stage import can_watch
 from tests.support.calls import PlacedCall
 from tests.support.person import Person, joined
 
@@ -95,7 +94,7 @@ class People:
             try:
                 at_door = self._oracle.clock()
                 unserved = self._oracle.down([AGENTS], began, at_door, settling_s=0)
-                await self._greeting(person, MENDED_S if unserved and can_watch() else GREETED_S)
+                await self._greeting(person, MENDED_S if unserved else GREETED_S)
                 self.seen.greeted += 1
                 if not unserved:
                     self.seen.greeting_s.append(self._oracle.clock() - at_door)
@@ -146,9 +145,8 @@ class People:
             self._oracle.fault(KIND, told, since=until - GONE_S)
 
     def _interrupted(self, began: float) -> bool:
-        # The room of a call goes with its LiveKit. Without a watcher, so does an assistant that is not sent.
-        names = ["livekit"] if can_watch() else ["livekit", AGENTS]
-        return self._oracle.down(names, began, self._oracle.clock())
+        # The room of a call goes with its LiveKit.
+        return self._oracle.down(["livekit"], began, self._oracle.clock())
 
 
 __all__ = ["AGENTS", "WORKER", "People", "Seen"]

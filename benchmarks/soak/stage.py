@@ -23,7 +23,6 @@ from tests.support.livekit import LiveKitServer
 from tests.support.mongo import MongoServer
 from tests.support.redis import RedisServer
 from tests.support.worker import WorkerProcess
-from webcall.cli import webcall as commands
 
 # Short, so that the rooms of calls that nobody joins do not pile up: 60 s of leeway come on top.
 JOIN_WINDOW_S = 20
@@ -95,16 +94,12 @@ class Stage:
             programs.stop(self.watch)
 
 
-def can_watch() -> bool:
-    """Return whether this service has the command `flask webcall watch`."""
-    return "watch" in commands.commands
-
-
 @contextmanager
 def staged(folder: Path, *, people: bool) -> Iterator[Stage]:
     """Run everything while the block runs; the worker and the watcher only if `people` join calls."""
-    port = programs.free_port()
-    livekit = LiveKitServer(livekit_server.ensure(), folder, f"http://127.0.0.1:{port}/livekit/webhook")
+    port, watch_port = programs.free_port(), programs.free_port()
+    told = [f"http://127.0.0.1:{one}/livekit/webhook" for one in (port, watch_port)]
+    livekit = LiveKitServer(livekit_server.ensure(), folder, told[: 2 if people else 1])
     redis = RedisServer(folder)
     (folder / "mongo").mkdir()
     mongo = MongoServer(folder / "mongo", keeps=True)
@@ -124,6 +119,7 @@ def staged(folder: Path, *, people: bool) -> Iterator[Stage]:
     environment = {
         **livekit_environment(livekit),
         "WEBCALL_CONFIG": str(config),
+        "WEBCALL_WATCH_BIND": f"127.0.0.1:{watch_port}",
         "WEBCALL_VALIDATORS": "file,mongo",
         "WEBCALL_STORES": "file,mongo",
         "WEBCALL_API_KEYS_FILE": str(records.key_file),
@@ -145,7 +141,6 @@ def staged(folder: Path, *, people: bool) -> Iterator[Stage]:
             stage.worker = WorkerProcess(environment, folder / "worker.log", WORKER)
             running.callback(stage.worker.stop)
             stage.worker.start()
-            if can_watch():
-                running.callback(stage.stop_watch)
-                stage.start_watch()
+            running.callback(stage.stop_watch)
+            stage.start_watch()
         yield stage

@@ -4,79 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from livekit import api, rtc
-from livekit.agents import Agent, AgentSession
-from livekit.agents.voice.room_io import RoomOptions
+from livekit import api
 
-from tests.support.calls import PlacedCall
+from tests.support.inside import agent_in, asked_session, call_to
 from tests.support.livekit import LiveKitServer
 from tests.support.probe import API_METHODS, Probe, probing
-from webcall.core.tokens import mint
-from webcall.worker.demo import DemoLLM
 
 ROOM = "probed_0a1b2c3d"
-
-
-def call_to(server: LiveKitServer, room: str) -> PlacedCall:
-    token = mint(
-        api_key=server.key,
-        api_secret=server.secret,
-        room=room,
-        identity="person",
-        text_only=True,
-        ttl=timedelta(seconds=60),
-        now=datetime.now(UTC),
-    )
-    return PlacedCall(room, token.jwt, server.url)
-
-
-def agents_token(server: LiveKitServer, room: str) -> str:
-    grants = api.VideoGrants(room_join=True, room=room, agent=True, can_update_own_metadata=True)
-    token = api.AccessToken(server.key, server.secret).with_identity("agent").with_kind("agent")
-    return token.with_grants(grants).to_jwt()
-
-
-async def agent_in(stack: AsyncExitStack, server: LiveKitServer, room: str) -> rtc.Room:
-    """Make a room with an agent in it that this test plays."""
-    async with server.api() as client:
-        dispatch = api.RoomAgentDispatch(agent_name="nobody", metadata="CANARYdispatch")
-        await client.room.create_room(api.CreateRoomRequest(name=room, agents=[dispatch]))
-    agent = rtc.Room()
-    await agent.connect(server.url, agents_token(server, room))
-    stack.push_async_callback(agent.disconnect)
-    return agent
 
 
 @pytest.mark.parametrize("session_host", [True, False])
 def test_a_session_with_its_host_is_an_open_book(livekit_server: LiveKitServer, session_host: bool) -> None:
     """Of livekit-agents' default the probe gets instructions and history; with the host off, nothing."""
     room = f"{ROOM}-{session_host}"
-
-    async def run() -> Probe:
-        async with AsyncExitStack() as stack:
-            agent = await agent_in(stack, livekit_server, room)
-            llm = DemoLLM(metadata={}, assistant_name="", text_only=True)
-            session: AgentSession[None] = AgentSession(llm=llm, turn_handling={"turn_detection": "manual"})
-            stack.push_async_callback(session.aclose)
-            probe = await stack.enter_async_context(probing(call_to(livekit_server, room)))
-            await probe.person.until_assistant()
-            # The server tells of people who publish nothing within three seconds.
-            await probe.person.until(lambda: agent.remote_participants)
-            await session.start(
-                Agent(instructions="CANARYprompt"),
-                room=agent,
-                room_options=RoomOptions(audio_input=False, audio_output=False),
-                session_host=session_host,
-                record=False,
-            )
-            await probe.ask("agent")
-            return probe
-
-    probe = asyncio.run(run())
+    probe = asyncio.run(asked_session(livekit_server, room, session_host=session_host))
     assert probe.found("CANARYprompt") == (["bytes lk.agent.session"] if session_host else [])
     assert ("bytes lk.agent.session" in {one.channel for one in probe.room.kept}) == session_host
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from livekit import rtc
 
-from tests.support.calls import PlacedCall, place_call
+from tests.support.calls import place_call
+from tests.support.inside import CANARY, DEFINITION, METADATA, probed
 from tests.support.livekit import LiveKitServer
 from tests.support.openai_stub import CANARY as PROVIDERS_CANARY
 from tests.support.openai_stub import OpenAIStub, openai_stub
@@ -16,37 +17,6 @@ from tests.support.probe import Probe, probing
 from tests.support.worker import MakeWorker, WorkerProcess
 
 __all__ = ["openai_stub"]
-
-# What the demo may tell a person of their own metadata stays without one: the name that it greets with.
-CANARY = "CANARYinside"
-METADATA = {
-    "customer": {"name": "Ada"},
-    "account_token": f"{CANARY}metadata",
-    "note": f"{CANARY}note: what is longer than the demo tells of metadata, and was meant for the prompt",
-}
-DEFINITION: dict[str, Any] = {
-    "assistant_created_by_email": f"{CANARY}owner@example.com",
-    "assistant_description": f"{CANARY}description",
-    "assistant_prompt": f"{CANARY}prompt for {{{{customer.name}}}}: {{{{account_token}}}} {{{{note}}}}",
-    "assistant_start_instruction": f"{CANARY}start: greet {{{{customer.name}}}}.",
-    "assistant_placeholder_defaults": {"unused": f"{CANARY}default"},
-    "assistant_unknown_field": f"{CANARY}unknown",
-    "assistant_end_call_enabled": True,
-    "assistant_end_call_trigger_phrase": f"{CANARY}phrase",
-    **{f"assistant_{part}_config": {"api_key": f"{CANARY}key"} for part in ("llm", "stt", "tts")},
-}
-
-
-async def probed(call: PlacedCall, *, greeting: str) -> Probe:
-    """Hold a call, ask for everything meanwhile, and look at the room's first word to a client at last."""
-    async with probing(call) as probe:
-        assistant = await probe.person.until_assistant()
-        await probe.person.until(lambda: greeting in " ".join(probe.person.words()))
-        await probe.ask(assistant.identity)
-        answers = await probe.ask_livekit(call.token)
-        assert {status for status, _ in answers.values()} <= {401, 403}
-        await probe.listen_to_signals()
-        return probe
 
 
 @pytest.mark.parametrize("text_only", [False, True], ids=["voice", "text"])

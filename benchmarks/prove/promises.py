@@ -1,0 +1,15 @@
+"""What is promised, and what tries it: the rows of the README's table, in its order."""
+
+from __future__ import annotations
+
+from benchmarks.prove.inside import prompt_stays_inside
+from benchmarks.prove.promise import Promise
+from benchmarks.prove.secrets import no_secret_gets_out
+from benchmarks.prove.tokens import one_request_a_call, token_meets_room
+
+PROMISES = (
+    Promise("The prompt cannot be read from the browser", prompt_stays_inside),
+    Promise("A valid token always meets its room", token_meets_room),
+    Promise("No secret in answers, logs and metrics", no_secret_gets_out),
+    Promise("One call is one request to LiveKit", one_request_a_call),
+)
