@@ -71,6 +71,8 @@ setup(
             "numpy>=2.0",  # sound as arrays
             "psutil>=7.0",  # how much memory is free for one more call
         ],
+        # OpenTelemetry: a span for each request and its stages, sent to a collector.
+        "traces": ["opentelemetry-sdk>=1.30", "opentelemetry-exporter-otlp-proto-http>=1.30"],
         # Limits and counts that several processes share.
         "redis": ["redis>=6.0"],
         # Backends: a caller's own login, databases that SQLAlchemy speaks to, a company's own service.
@@ -88,7 +90,8 @@ setup(
         # What the benchmarks set beside the service, and what draws their plots.
         "bench": ["fastapi>=0.115", "uvicorn[standard]>=0.34", "matplotlib>=3.9"],
         "dev": [
-            "webcall[bench,redis,jwt,sql,http,worker,openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
+            "webcall[bench,redis,traces,jwt,sql,http,worker]",
+            "webcall[openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",
             "playwright>=1.50",  # a real browser for the tests: drives the machine's own Chromium
             "setuptools>=70.1",  # builds the wheel that a test looks into
             "pytest>=8.3",

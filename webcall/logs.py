@@ -31,6 +31,8 @@ OWN = ("webcall", "plugins", SERVER)
 DRIVERS = ("pymongo", "livekit.agents", "livekit.plugins", "aiohttp", "asyncio", "urllib3")
 # Where LiveKit's native library writes: lines without words of their own, some for every hang-up.
 _NATIVE = "livekit"
+# What cannot be sent is told once, by `webcall.core.traces`, and not at every try.
+_SENDERS = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
 
 _LEFT_OUT = "…"
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'")
@@ -68,7 +70,7 @@ def dict_config(config: LogConfig) -> dict[str, Any]:
         "root": {"level": others, "handlers": ["stderr"]},
         "loggers": {
             **{name: {"level": others} for name in DRIVERS},
-            _NATIVE: {"level": "CRITICAL"},
+            **{name: {"level": "CRITICAL"} for name in (_NATIVE, *_SENDERS)},
             **{name: {"level": level, "handlers": [], "propagate": True} for name in OWN},
             # At debug it writes every request's path, which may hold what a caller should not put there.
             SERVER: {"level": "INFO" if level == "DEBUG" else level, "handlers": [], "propagate": True},

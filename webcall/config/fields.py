@@ -148,6 +148,20 @@ def optional_token(value: str) -> None:
         )
 
 
+def traces_endpoint(value: str) -> None:
+    """Refuse what is no address for traces, or no address that can be used without the extra."""
+    optional_web_address(value)
+    if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        raise ValidationError("needs OpenTelemetry: install webcall[traces], or leave it empty")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False  # nor is the package that it would be in
+
+
 def storage(value: str) -> None:
     """Refuse what is no storage of limits: memory://, or a Redis with what it takes to speak to it."""
     parts = urlsplit(value)
@@ -162,7 +176,7 @@ def storage(value: str) -> None:
         raise ValidationError(
             "neither memory:// nor an address such as redis://127.0.0.1:6379/0 or rediss://…"
         )
-    if importlib.util.find_spec("redis") is None:
+    if not _is_installed("redis"):
         raise ValidationError("needs the package redis: install webcall[redis], or take memory://")
 
 

@@ -21,6 +21,7 @@ from webcall.config.fields import (
     optional_web_address,
     secret,
     storage,
+    traces_endpoint,
     unspaced,
 )
 from webcall.config.settings import (
@@ -32,6 +33,7 @@ from webcall.config.settings import (
     LimitsConfig,
     LiveKitConfig,
     LogConfig,
+    TracesConfig,
     WatchConfig,
     WorkerConfig,
 )
@@ -279,6 +281,18 @@ class WatchSection(Section):
     )
 
 
+class TracesSection(Section):
+    """`traces:`"""
+
+    MAKES = TracesConfig
+
+    endpoint = _text(
+        "where OpenTelemetry traces go, by OTLP over HTTP: http://127.0.0.1:4318; empty: there are none",
+        load_default="",
+        validate=traces_endpoint,
+    )
+
+
 class LogSection(Section):
     """`log:`"""
 
@@ -315,4 +329,5 @@ class ConfigSchema(Section):
     http = fields.Nested(HttpSection)
     worker = fields.Nested(WorkerSection)
     watch = fields.Nested(WatchSection)
+    traces = fields.Nested(TracesSection)
     log = fields.Nested(LogSection)

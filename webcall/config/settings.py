@@ -138,6 +138,13 @@ class WatchConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TracesConfig:
+    """Where traces go; an empty address: there are none."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged, and in which form."""
 
@@ -159,4 +166,5 @@ class Config:
     http: HttpConfig
     worker: WorkerConfig
     watch: WatchConfig
+    traces: TracesConfig
     log: LogConfig

@@ -116,12 +116,13 @@ class _Build(Collector):
 
     def collect(self) -> Iterator[Metric]:
         told = GaugeMetricFamily("webcall_build_info", "What runs; always 1.", labels=["version", "python"])
-        told.add_metric([_version(), platform.python_version()], 1)
+        told.add_metric([version(), platform.python_version()], 1)
         yield told
 
 
 @cache
-def _version() -> str:
+def version() -> str:
+    """Return the version of the package that runs."""
     try:
         return importlib.metadata.version("webcall")
     except importlib.metadata.PackageNotFoundError:

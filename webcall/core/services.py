@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast
 
@@ -25,6 +26,7 @@ from webcall.core.room_events import RoomEvents
 from webcall.core.rooms import Rooms
 from webcall.core.stages import Stages
 from webcall.core.storage import LimitsStorage, StorageHealth, in_memory
+from webcall.core.traces import Traces
 from webcall.errors import BackendError
 from webcall.interfaces import AssistantStore, Closes, KeyValidator
 from webcall.logs import describe
@@ -59,7 +61,8 @@ class Services:
         self.setup = setup
         self.config = setup.config
         self.counters = Counters()
-        self.stages = Stages(self.counters.stages)
+        self.traces = Traces(setup.config.traces) if setup.config.traces.endpoint else None
+        self.stages = Stages(self.counters.stages, self.traces.stage if self.traces else nullcontext)
         self.gate = Gate(setup.config.http.threads, self.counters.in_flight)
         self.livekit = LiveKit(setup.config.livekit, self.counters.livekit_away)
         self.making = threading.RLock()
@@ -212,6 +215,8 @@ class Services:
 
     def warm_up(self) -> None:
         """Make the backends before the first request. One that fails is made again by a request."""
+        if self.traces is not None:
+            self.traces.start()
         try:
             _ = self.calls, self.key_ring, self.readiness, self.room_events
         except BackendError as error:
@@ -225,7 +230,7 @@ class Services:
             self._closed = True
         with self.making:
             made, self._made = list(self._made.values()), {}
-        for part in (self.livekit, self.observers, self.leases, self.ledger, *made):
+        for part in (self.livekit, self.observers, self.leases, self.ledger, *made, self.traces):
             if isinstance(part, Closes):
                 try:
                     part.close()

@@ -18,6 +18,7 @@ from webcall.http import (
     playground,
     requests,
     token_source,
+    tracing,
     web_call,
     webhook,
     widget,
@@ -34,11 +35,13 @@ def init_app(app: Flask, services: Services) -> None:
     errors.init_app(app)
     headers.init_app(app)
     requests.init_app(app)
+    if services.traces is not None:
+        tracing.init_app(app, services.traces)
     observing.init_app(app)
     addresses.init_app(app, services.config.http.trusted_proxies)
     if services.config.http.widget:
         widget.init_app(app)
-    cors.init_app(app, services.config.http.cors_origins)
+    cors.init_app(app, services.config.http.cors_origins, tracing.CONTEXT if services.traces else ())
     limits.init_app(app, services)
     metrics.init_app(app, services)
     api = EnvelopeApi.for_app(app)

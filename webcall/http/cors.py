@@ -18,10 +18,11 @@ EXPOSED_HEADERS = ("Retry-After", "X-Request-ID")
 _MAX_AGE_S = 7200
 
 
-def init_app(app: Flask, origins: tuple[str, ...]) -> None:
+def init_app(app: Flask, origins: tuple[str, ...], more_headers: tuple[str, ...] = ()) -> None:
     """Put CORS headers on every answer, and answer preflights for every address; without origins, neither.
 
-    `origins` are `http.cors_origins`, which the settings' schema has checked.
+    `origins` are `http.cors_origins`, which the settings' schema has checked; `more_headers` are those that
+    scripts may send beside `ALLOWED_HEADERS`.
     """
     if not origins:
         return
@@ -49,7 +50,7 @@ def init_app(app: Flask, origins: tuple[str, ...]) -> None:
         app,
         origins=allowed,
         methods=["GET", "POST"],
-        allow_headers=list(ALLOWED_HEADERS),
+        allow_headers=[*ALLOWED_HEADERS, *more_headers],
         expose_headers=list(EXPOSED_HEADERS),
         supports_credentials=False,
         send_wildcard=everybody,
