@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider bench prove soak fuzz clean distclean
+.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider toxiproxy bench prove soak fuzz clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,7 +35,7 @@ imports: $(INSTALLED) ## who may import whom
 	$(BIN)/lint-imports --no-cache
 
 # Coverage data of this run in a folder of its own: two runs at once would combine each other's.
-pytest: $(INSTALLED) livekit frontend programs provider ## the tests with branch coverage; PYTEST_ARGS goes to pytest
+pytest: $(INSTALLED) livekit frontend programs provider toxiproxy ## the tests with branch coverage; PYTEST_ARGS goes to pytest
 	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && \
 	COVERAGE_FILE=$$data/coverage $(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
@@ -50,6 +50,9 @@ programs: $(INSTALLED) ## Chromium, Redis, nginx, promtool and others for the te
 
 provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once
 	@$(BIN)/python -m scripts.oidc_provider > /dev/null
+
+toxiproxy: $(INSTALLED) ## a proxy that makes a network's faults, for the tests, built once
+	@$(BIN)/python -m scripts.toxiproxy > /dev/null
 
 bench: $(INSTALLED) livekit ## what a token costs, beside what one would write instead; BENCH_ARGS goes to it
 	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)

@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.support.oidc",
     "tests.support.postgres",
     "tests.support.redis",
+    "tests.support.toxiproxy",
     "tests.support.chromium",
     "tests.support.deployment",
     "tests.support.watch",

@@ -25,6 +25,11 @@ class LoopThread:
         self._pid: int | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a loop of this process."""
+        return self._loop is not None and self._pid == os.getpid()
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `coroutine` on the loop and return the future of its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._running())

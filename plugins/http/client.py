@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import ssl
 import time
@@ -21,6 +20,7 @@ import aiohttp
 from plugins.http.signing import ANSWER_HEADER, REQUEST_HEADER, is_signed_answer, sign_request
 from webcall import BackendError
 from webcall.loop_thread import LoopThread
+from webcall.pools import Pools
 
 # For what comes around the exchange: the hop to the loop, and its turn there.
 _SLACK_S = 0.5
@@ -53,8 +53,7 @@ class Client:
         self._max_answer_bytes = max_answer_bytes
         self._ca_file = ca_file
         self._loop = LoopThread("http backend")
-        # Belongs to the loop that made it, and so to its process.
-        self._sessions: dict[int, aiohttp.ClientSession] = {}
+        self._pools = Pools(self._new_session, lambda session: session.close())
 
     def ask(self, what: str, question: Mapping[str, Any]) -> Any:
         """Return the JSON of the service's answer to a question about `what`: `keys` or `assistants`.
@@ -85,9 +84,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connections of this process and end its thread."""
-        session = self._sessions.pop(os.getpid(), None)
-        if session is not None:
-            self._loop.submit(session.close()).result(timeout=5)
+        if self._loop.running:
+            self._loop.submit(self._pools.close()).result(timeout=5)
             self._loop.close()
 
     async def _bounded(self, what: str, body: bytes) -> tuple[int, bytes]:
@@ -101,6 +99,16 @@ class Client:
                 return await self._exchange(what, body)
 
     async def _exchange(self, what: str, body: bytes) -> tuple[int, bytes]:
+        async with self._pools.use() as session:
+            try:
+                return await self._signed(session, what, body)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+                self._pools.retire(session)
+                raise
+
+    async def _signed(self, session: aiohttp.ClientSession, what: str, body: bytes) -> tuple[int, bytes]:
         nonce = secrets.token_hex(16)
         signature = sign_request(self._secrets[0], what, body, now_s=int(time.time()), nonce=nonce)
         headers = {
@@ -108,7 +116,7 @@ class Client:
             "Accept-Encoding": "identity",
             REQUEST_HEADER: signature,
         }
-        async with self._session().post(
+        async with session.post(
             f"{self._url}/{what}", data=body, headers=headers, allow_redirects=False
         ) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
@@ -129,16 +137,14 @@ class Client:
                 raise BackendError(f"http: the answer is larger than {self._max_answer_bytes} bytes")
         return b"".join(parts)
 
-    def _session(self) -> aiohttp.ClientSession:
-        session = self._sessions.get(os.getpid())
-        if session is None:
-            context = ssl.create_default_context(cafile=self._ca_file or None)
-            session = self._sessions[os.getpid()] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=context),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                # As it stands, never inflated: a small answer may not become a large one.
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return session
+    def _new_session(self) -> aiohttp.ClientSession:
+        context = ssl.create_default_context(cafile=self._ca_file or None)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=context),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # None here: a whole exchange is bounded around it.
+            timeout=aiohttp.ClientTimeout(total=None),
+            # As it stands, never inflated: a small answer may not become a large one.
+            auto_decompress=False,
+            trust_env=False,
+        )

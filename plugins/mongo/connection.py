@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pymongo
 from bson.errors import BSONError
 from pymongo import MongoClient
 from pymongo.collection import Collection
-from pymongo.errors import ConnectionFailure, NotPrimaryError, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, NetworkTimeout, NotPrimaryError, OperationFailure, PyMongoError
 
 from webcall import BackendError
 
@@ -32,7 +35,7 @@ class Connection:
         self.timeout_s = timeout_s
         self._hosts = re.split(r"[/?]", uri.partition("://")[2])[0].rpartition("@")[2]
         # A client of another process stays here untouched: its sockets and locks belong to that one.
-        self._clients: dict[int, MongoClient[Document]] = {}
+        self._clients: dict[int, _Client] = {}
 
     def collection(self, name: str) -> Collection[Document]:
         """Return a collection of this process's client."""
@@ -48,7 +51,7 @@ class Connection:
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
             with self.translated():
-                client.close()
+                client.driver.close()
 
     @contextmanager
     def bounded(self, timeout_s: float | None = None) -> Iterator[None]:
@@ -65,6 +68,8 @@ class Connection:
         try:
             yield
         except (PyMongoError, BSONError, OSError) as error:
+            if isinstance(error, NetworkTimeout):
+                self._replace_client()
             # `from None`: the driver's own text can quote queries and documents.
             raise BackendError(f"MongoDB at {self._hosts}: {self._describe(error)}") from None
 
@@ -74,8 +79,25 @@ class Connection:
         if client is None:
             # No lock, which a fork could leave locked for ever: an unused client has nothing open,
             # so of two threads that get here together, one throws its client away.
-            client = self._clients.setdefault(pid, self._new_client())
-        return client
+            client = self._clients.setdefault(pid, _Client(self._new_client(), time.monotonic()))
+        return client.driver
+
+    def _replace_client(self) -> None:
+        """Use a new client from now on: a kept connection was silent for the whole time.
+
+        The others may be half-open as well, without a peer and nobody was told, and each would cost a
+        request its whole time; the driver drops the one alone.
+        """
+        pid = os.getpid()
+        client = self._clients.get(pid)
+        # One that is younger than the request that failed is not the one that it used.
+        if client is None or time.monotonic() - client.made_at < self.timeout_s:
+            return
+        if self._clients.pop(pid, None) is client:
+            # What asks by it ends first.
+            closing = threading.Timer(2 * self.timeout_s, client.driver.close)
+            closing.daemon = True
+            closing.start()
 
     def _new_client(self) -> MongoClient[Document]:
         timeout_ms = max(1, round(self.timeout_s * 1000))
@@ -104,6 +126,14 @@ class Connection:
             cause = re.split(r", full error|, Timeout:| \(configured timeouts", str(error), maxsplit=1)[0]
             return f"{name}: {' '.join(cause.split())[:300]} (timeout {self.timeout_s:g} s)"
         return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A client, and when it was made, by the monotonic clock."""
+
+    driver: MongoClient[Document]
+    made_at: float
 
 
 def can_be_asked(value: str) -> bool:

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +66,47 @@ def test_a_connection_that_broke_is_tried_once_more(livekit: LiveKit, fake: Fake
     fake.script = reset_once
     assert livekit.create_room(ROOM).metadata == ROOM.metadata
     assert fake.requests == ["CreateRoom"] * 2
+
+
+def kept_connections(livekit: LiveKit, fake: FakeLiveKit) -> list[socket.socket]:
+    """Let several connections be kept, and return them."""
+    together = threading.Barrier(4)
+
+    def at_once(exchange: Exchange) -> None:
+        together.wait(10)
+        exchange.serve()
+
+    fake.script = at_once
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: livekit.create_room(replace(ROOM, name=f"helper_{n}")), range(4)))
+    assert len(fake.kept) == 4
+    return fake.kept
+
+
+def test_several_stale_connections_cost_one_repeat(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """Where all kept connections are closed as they are used, the one repeat takes a new one."""
+    stale = kept_connections(livekit, fake)
+
+    def close_stale(exchange: Exchange) -> None:
+        if exchange.connection in stale:
+            exchange.reset()
+        else:
+            exchange.serve()
+
+    fake.script = close_stale
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata
+    assert fake.count("CreateRoom") == 4 + 2
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata
+    assert fake.count("CreateRoom") == 4 + 3
+
+
+def test_several_half_open_connections_cost_one_call_its_time(livekit: LiveKit, fake: FakeLiveKit) -> None:
+    """A kept connection without a peer costs one request its time; later ones do not ask the others."""
+    dead = kept_connections(livekit, fake)
+    fake.script = lambda exchange: None if exchange.connection in dead else exchange.serve()
+    with pytest.raises(LiveKitError, match="no answer within"):
+        livekit.create_room(ROOM)
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata
 
 
 def test_a_break_before_an_unreachable_server(livekit: LiveKit, fake: FakeLiveKit) -> None:

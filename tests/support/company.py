@@ -103,6 +103,12 @@ class Misbehaving:
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def open_connections(self) -> set[socket.socket]:
+        """The connections that are open now."""
+        with self._lock:
+            return set(self._open)
+
     def __enter__(self) -> Misbehaving:
         return self
 

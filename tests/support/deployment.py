@@ -185,8 +185,8 @@ class Service:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> Service:
-        """Start it and return when it answers."""
+    def start(self, patience_s: float = 30) -> Service:
+        """Start it and return when it answers; with many at once that takes longer."""
         clean = {
             name: value for name, value in os.environ.items() if not name.startswith(("WEBCALL_", "LIVEKIT_"))
         }
@@ -196,7 +196,7 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn"], cwd=ROOT, env=environment, stdout=log, stderr=log
             )
-        programs.wait_until(self._answers, self.process)
+        programs.wait_until(self._answers, self.process, patience_s)
         return self
 
     def stop(self) -> None:

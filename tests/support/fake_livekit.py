@@ -80,6 +80,11 @@ class FakeLiveKit:
         """The environment that names it as the service's LiveKit."""
         return {"LIVEKIT_URL": self.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
 
+    @property
+    def kept(self) -> list[socket.socket]:
+        """The connections that came and were not closed from here."""
+        return list(self._open)
+
     def count(self, method: str) -> int:
         """How many requests of this method have come."""
         return self.requests.count(method)

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from scripts import oidc_provider as oidc_provider_program
-from scripts.oidc_provider import NoProvider
+from scripts.go_programs import NoProgram
+from scripts.oidc_provider import PROVIDER
 from tests.support.programs import free_port, stop, wait_until, without
 
 CALLBACK = "http://localhost:9999/auth/callback"
@@ -126,8 +126,8 @@ class _StopAtCallback(urllib.request.HTTPRedirectHandler):
 def oidc_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     """A running provider for the whole session."""
     try:
-        program = oidc_provider_program.ensure()
-    except NoProvider as error:
+        program = PROVIDER.ensure()
+    except NoProgram as error:
         without("an OpenID Connect provider", str(error))
     provider = Provider(program, tmp_path_factory.mktemp("oidc"))
     provider.start()

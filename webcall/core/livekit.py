@@ -15,7 +15,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 from livekit import api
@@ -29,6 +29,7 @@ from webcall.core.livekit_nodes import create_where_a_node_lives, newcomers_in
 from webcall.core.tokens import mint
 from webcall.errors import LiveKitError
 from webcall.loop_thread import LoopThread
+from webcall.pools import Pools
 
 T = TypeVar("T")
 
@@ -69,6 +70,13 @@ class Surroundings:
     clock_ahead_s: float
 
 
+class Client(NamedTuple):
+    """LiveKit's own client, and the session with the connections that it uses."""
+
+    session: aiohttp.ClientSession
+    api: api.LiveKitAPI
+
+
 class LiveKit:
     """One LiveKit server, asked over one pool of connections per process.
 
@@ -81,10 +89,8 @@ class LiveKit:
         self._config = config
         self._breaker = Breaker(self._start_probing, away)
         self._loop = LoopThread("livekit")
-        # Both belong to the loop that made them; a fork starts with a new loop and thus a new client.
-        self._client: tuple[asyncio.AbstractEventLoop, api.LiveKitAPI] | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._leftovers: Leftovers | None = None
+        self._pools = Pools(self._new_client, _close)
+        self._leftovers: tuple[asyncio.AbstractEventLoop, Leftovers] | None = None
         self._closing = False
 
     def create_room(self, room: NewRoom) -> LiveRoom:
@@ -138,13 +144,13 @@ class LiveKit:
         whether the key, the secret or a clock is wrong.
         """
         # Before `ping`, which tells neither the server's clock nor what it has against the credentials.
-        status, words, clock_ahead_s = self._run(self._exchange(self._validate))
+        status, words, clock_ahead_s = self._run(self._exchange_of(self._validate))
         if status == 401:
             raise LiveKitError("unauthorized", refusal(words, clock_ahead_s))
         self.ping()
         return Surroundings(makes_rooms_on_joining=status == 200, clock_ahead_s=clock_ahead_s)
 
-    async def _validate(self, _: api.LiveKitAPI) -> tuple[int, bytes, float]:
+    async def _validate(self, client: Client) -> tuple[int, bytes, float]:
         # LiveKit says of a token for a room that does not exist whether joining would make the room:
         # 200 where it would, 404 where `room.auto_create` is off.
         token = mint(
@@ -157,9 +163,7 @@ class LiveKit:
             now=datetime.now(UTC),
         )
         address = self._config.http_url.rstrip("/") + "/rtc/validate"
-        session = self._session
-        assert session is not None  # noqa: S101  # _exchange made it
-        async with session.get(address, params={"access_token": token.jwt}) as answer:
+        async with client.session.get(address, params={"access_token": token.jwt}) as answer:
             date = answer.headers.get("Date")
             theirs = parsedate_to_datetime(date) if date else datetime.now(UTC)
             ahead_s = (theirs - datetime.now(UTC)).total_seconds()
@@ -177,9 +181,9 @@ class LiveKit:
         """Close the connections and end the event loop's thread. A later call starts anew."""
         self._closing = True
         try:
-            if self._client is not None:
+            if self._loop.running:
                 with contextlib.suppress(Exception):
-                    self._loop.submit(self._close_client()).result(timeout=5)
+                    self._loop.submit(self._pools.close()).result(timeout=5)
             self._loop.close()
             self._breaker.reset()
         finally:
@@ -217,10 +221,17 @@ class LiveKit:
         self._breaker.answered()
 
     def _look_for(self, request: api.CreateRoomRequest) -> None:
-        if self._leftovers is not None and not self._closing:
-            self._leftovers.add(request.name, request.metadata)
+        if self._closing:
+            return
+        loop = asyncio.get_running_loop()
+        if self._leftovers is None or self._leftovers[0] is not loop:
+            self._leftovers = loop, Leftovers(self._exchange)
+        self._leftovers[1].add(request.name, request.metadata)
 
     async def _exchange(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
+        return await self._exchange_of(lambda client: call(client.api))
+
+    async def _exchange_of(self, call: Callable[[Client], Awaitable[T]]) -> T:
         try:
             return await asyncio.wait_for(self._with_one_repeat(call), self._config.timeout_s)
         except TimeoutError:
@@ -229,41 +240,40 @@ class LiveKit:
             # livekit-api lets more than its own errors through: an answer of another form is enough.
             raise explain(error) from error
 
-    async def _with_one_repeat(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
+    async def _with_one_repeat(self, call: Callable[[Client], Awaitable[T]]) -> T:
         try:
-            return await call(self._api())
+            return await self._once(call)
         except aiohttp.ClientConnectorError:
             raise
         except BROKEN as broken:
             try:
-                return await call(self._api())
+                return await self._once(call)
             except aiohttp.ClientConnectorError:
                 # The first request may have arrived: not the same as one that nobody took.
                 raise broken from None
 
-    def _api(self) -> api.LiveKitAPI:
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._client[0] is not loop:
-            if self._closing:
-                # A ping, say, that has seen its connection go: nobody would close a new client.
-                raise aiohttp.ClientConnectionError
-            session = aiohttp.ClientSession(
-                # No limit and no timeout here: the gate bounds the calls, wait_for the time.
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
-            config = self._config
-            client = api.LiveKitAPI(
-                config.url, config.api_key, config.api_secret, session=session, failover=False
-            )
-            self._client, self._session = (loop, client), session
-            self._leftovers = Leftovers(self._exchange)
-        return self._client[1]
+    async def _once(self, call: Callable[[Client], Awaitable[T]]) -> T:
+        async with self._pools.use() as client:
+            try:
+                return await call(client)
+            except aiohttp.ClientConnectorError:
+                raise
+            except BROKEN:
+                self._pools.retire(client)
+                raise
 
-    async def _close_client(self) -> None:
-        client, session, self._client, self._session = self._client, self._session, None, None
-        if session is not None and client is not None and client[0] is asyncio.get_running_loop():
-            await session.close()
+    def _new_client(self) -> Client:
+        if self._closing:
+            # A ping, say, that has seen its connection go: nobody would close a new client.
+            raise aiohttp.ClientConnectionError
+        session = aiohttp.ClientSession(
+            # No limit and no timeout here: the gate bounds the calls, wait_for the time.
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        config = self._config
+        made = api.LiveKitAPI(config.url, config.api_key, config.api_secret, session=session, failover=False)
+        return Client(session, made)
 
 
 _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
@@ -271,6 +281,10 @@ _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
 
 def _live(room: api.Room) -> LiveRoom:
     return LiveRoom(room.name, room.metadata, room.num_participants, room.sid)
+
+
+async def _close(client: Client) -> None:
+    await client.session.close()
 
 
 async def _plain(awaitable: Awaitable[T]) -> T:
