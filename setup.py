@@ -98,6 +98,7 @@ setup(
             "pytest-cov>=6.0",
             "pytest-timeout>=2.3",
             "hypothesis>=6.120",
+            "jiter>=0.8",  # another reader of JSON, which the fuzzed one is compared with
             "schemathesis>=4.30",  # holds the running service to its OpenAPI document
             "ruff>=0.9",
             "mypy>=1.15",

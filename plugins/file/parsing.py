@@ -108,7 +108,8 @@ def parse(text: str, path: Path) -> Any:
         raise RecordError(f"{path}: {_yaml_fault(error)}") from None
     except RecursionError:
         raise RecordError(f"{path}: nested too deeply, or a YAML alias within itself") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError):
+        # The last two are PyYAML's own, for `!!bool perhaps` and `!!timestamp perhaps`.
         raise RecordError(
             f"{path}: holds a number, a time or a name of a field that cannot be read"
         ) from None

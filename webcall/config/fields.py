@@ -164,15 +164,16 @@ def _is_installed(module: str) -> bool:
 
 def storage(value: str) -> None:
     """Refuse what is no storage of limits: memory://, or a Redis with what it takes to speak to it."""
-    parts = urlsplit(value)
-    if parts.scheme == "memory":
-        return
     try:
+        parts = urlsplit(value)
+        if parts.scheme == "memory":
+            return
         fine = parts.scheme in ("redis", "rediss") and bool(parts.hostname)
         _ = parts.port
+        fine = fine and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
     except ValueError:
         fine = False
-    if not fine or not re.fullmatch(r"(/[0-9]*)?", parts.path):
+    if not fine:
         raise ValidationError(
             "neither memory:// nor an address such as redis://127.0.0.1:6379/0 or rediss://…"
         )

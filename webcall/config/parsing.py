@@ -70,8 +70,8 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, TypeError, OverflowError):
-            # The 31st of February, or a number with thousands of digits.
+        except (ValueError, TypeError, OverflowError, LookupError, AttributeError):
+            # The 31st of February, a number with thousands of digits, or `!!bool perhaps`.
             raise yaml.MarkedYAMLError(
                 problem="a date or a number that does not exist: put text in quotes",
                 problem_mark=node.start_mark,

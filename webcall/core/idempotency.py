@@ -94,7 +94,7 @@ class Candidate:
                 datetime.fromtimestamp(int(found["expires"]), UTC),
                 str(found["draw"]),
             )
-        except (ValueError, TypeError, KeyError, OverflowError, OSError):
+        except (ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError):
             return None
         return mark if self.repeatable and _same(mark.nonce, self.nonce) else None
 

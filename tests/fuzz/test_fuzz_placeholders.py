@@ -1,16 +1,24 @@
+"""Placeholders: what can be parsed is filled, within bounds, and as Mustache has it."""
+
 from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from pystache import Renderer
 
-from webcall.core.placeholders import FIELD_LIMIT_BYTES, check_template, fill
+from tests.support.fuzzing import EXAMPLES, fuzzed
+from webcall.core.placeholders import (
+    FIELD_LIMIT_BYTES,
+    TEMPLATE_LIMIT_CHARACTERS,
+    check_template,
+    fill,
+)
 from webcall.errors import InvalidMetadata, TemplateError
-
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Few names, so that templates and values meet; some that a careless look-up would take the wrong way.
 NAMES = st.sampled_from(["a", "b", "c", "0", "1", "call", "call_type", "text_only", "__class__", "", "keys"])
@@ -67,7 +75,7 @@ BROKEN = st.lists(
 ).map("".join)
 
 
-@FEW
+@fuzzed
 @given(TEMPLATES, OBJECTS, OBJECTS, st.booleans())
 @example("{{#a}}{{#a}}{{#a}}{{a}}{{/a}}{{/a}}{{/a}}", {"a": [0] * 4000}, {}, False)
 def test_metadata_never_breaks_a_good_template(
@@ -86,7 +94,7 @@ def test_metadata_never_breaks_a_good_template(
     assert len(text.encode()) <= FIELD_LIMIT_BYTES
 
 
-@FEW
+@fuzzed
 @given(st.one_of(BROKEN, st.text(max_size=40)), OBJECTS)
 @example("{{=|=}}", {})
 @example("{{}} {{a}}", {})
@@ -108,7 +116,7 @@ def test_any_text_is_filled_or_refused(template: str, metadata: dict[str, Any]) 
         assert not refused
 
 
-@FEW
+@fuzzed
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60), st.lists(TEXTS, min_size=1, max_size=4)
 )
@@ -125,7 +133,7 @@ def test_value_is_never_a_template(value: str, items: list[str]) -> None:
     assert text == "|".join([value] * 4 + ["".join(f"{item};" for item in items), as_object, value])
 
 
-@FEW
+@fuzzed
 @given(OBJECTS, OBJECTS, PATHS, st.booleans())
 @example({"call": {"call_type": "x"}, "a": {"call": {"text_only": 1}}}, {"call": 1}, "a", True)
 def test_call_is_never_shadowed(
@@ -144,3 +152,83 @@ def test_call_is_never_shadowed(
         assume(False)
     expected = f"<web {json.dumps(text_only)} web>"
     assert re.fullmatch(f"({expected})+", text)
+
+
+# Names for text, and names for what sections go through: where both would meet, Mustache's libraries differ.
+WORDS = st.sampled_from(["s1", "s2", "o1.s1", "o1.o2.s1", "gone", "gone.s1"])
+PARTS = st.sampled_from(["o1", "l1", "l2", "b1", "b2", "n1", "gone", "o1.l1", "o1.o2"])
+PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="{}"), min_size=1, max_size=5)
+
+
+def rooms_of(level: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Return objects whose names have the kinds of values that the names above say."""
+    inner = rooms_of(level - 1) if level else st.just({})
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(("s1", "s2"), PLAIN),
+            **dict.fromkeys(("o1", "o2"), inner),
+            "l1": st.lists(inner, max_size=3),
+            "l2": st.lists(PLAIN, max_size=3),
+            "b1": st.just(True),
+            "b2": st.just(False),
+            "n1": st.none(),
+        },
+    )
+
+
+MUSTACHE = st.recursive(
+    st.one_of(
+        LITERALS,
+        st.builds("{}{}{}".format, st.just("{{"), WORDS, st.just("}}")),
+        st.builds("{{{{{{{}}}}}}}".format, WORDS),
+        st.just("{{! a comment }}\n"),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=4).map("".join),
+        st.builds(
+            lambda kind, path, body, line: f"{{{{{kind}{path}}}}}{line}{body}{line}{{{{/{path}}}}}{line}",
+            st.sampled_from("#^"),
+            PARTS,
+            inner,
+            st.sampled_from(["", "\n"]),
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@fuzzed
+@given(MUSTACHE, rooms_of(2))
+@example("{{#l1}}{{s1}}{{/l1}}{{^l1}}none{{/l1}}", {"s1": "outer", "l1": [{"s1": "inner"}, {}]})
+def test_it_fills_as_pystache_does(template: str, metadata: dict[str, Any]) -> None:
+    """Where the contract says nothing of its own, a template is filled as by a whole library of Mustache."""
+    renderer = Renderer(escape=str, missing_tags="ignore", string_encoding="utf-8")
+    expected = renderer.render(template, metadata)
+    assert fill(template, metadata=metadata, defaults={}, text_only=False) == expected
+
+
+@settings(fuzzed, max_examples=-(-EXAMPLES.inputs // 4))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["{{", "}}", "{", "}", "{{{", "{{#a}}", "{{/a}}", "{{!", " ", "\n", "a", "{{a", ".", "="]
+        ),
+        min_size=1,
+        max_size=4,
+    ).map("".join),
+    BROKEN,
+)
+@example("{ ", "")
+@example("{{#a}}", "")
+@example("{{! ", "")
+def test_the_longest_text_takes_no_longer_than_its_length_asks(unit: str, start: str) -> None:
+    """Any piece, repeated until the text is full, is read in the time that its length asks for."""
+    text = start + unit * ((TEMPLATE_LIMIT_CHARACTERS - len(start)) // len(unit))
+    before = time.thread_time()
+    try:
+        fill(text, metadata={"a": "b"}, defaults={}, text_only=False)
+    except (TemplateError, InvalidMetadata):
+        pass
+    # A quarter of a second on a slow machine; quadratic time would be minutes. Of this thread alone.
+    assert time.thread_time() - before < 10
