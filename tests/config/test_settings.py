@@ -107,6 +107,8 @@ WRONG = [
     ("livekit.api_secret", None, "no value"),
     ("livekit.api_key", "", "empty"),
     ("livekit.api_key", ["key-canary"], "not text"),
+    ("livekit.previous_api_secret", "short-canary", "32 bytes"),
+    ("livekit.previous_api_key", "canary\n", "white space"),
     ("livekit.url", "localhost:7880", "not an address"),
     ("livekit.url", "ftp://h", "not an address"),
     ("livekit.url", "ws://h:99999", "not an address"),
@@ -149,6 +151,28 @@ def test_wrong_value_is_told_by_path_and_not_quoted(path: str, value: Any, told:
     assert fault.startswith(f"{path}: ")
     assert told in fault
     assert "canary" not in fault
+
+
+@pytest.mark.parametrize(
+    ("previous", "told"),
+    [
+        ({"previous_api_key": "old-canary"}, "livekit.previous_api_secret: is empty"),
+        ({"previous_api_secret": SECRET}, "livekit.previous_api_key: is empty"),
+        (
+            {"previous_api_key": LIVEKIT["api_key"], "previous_api_secret": SECRET},
+            "livekit.previous_api_key: is livekit.api_key",
+        ),
+    ],
+)
+def test_previous_pair(previous: dict[str, str], told: str) -> None:
+    """The previous key and secret come together, and the key is another one."""
+    [fault] = faults({"livekit": {**LIVEKIT, **previous}})
+    assert fault.startswith(told)
+    assert "canary" not in fault
+    whole = {"previous_api_key": "old", "previous_api_secret": "o" * 40}
+    livekit = load({"livekit": {**LIVEKIT, **whole}}).livekit
+    assert livekit.secrets == (SECRET, "o" * 40)
+    assert load({}).livekit.secrets == (SECRET,)
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:8000", ":8000", "[::1]:0", "unix:/run/webcall.sock", "a:1,b:2"])

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -133,6 +134,20 @@ def test_forgeries(heard: Heard, signature: str, lines: list[Any]) -> None:
     with pytest.raises(Unauthorized):
         heard.events.receive(BODY, signature)
     assert (heard.told, lines) == ([], [])
+
+
+def test_while_the_secret_is_changed() -> None:
+    """Events signed with the previous pair are taken too, while there is one, and no mixture of the two."""
+    other = ("APIold", "o" * 40)
+    config = replace(CONFIG, previous_api_key=other[0], previous_api_secret=other[1])
+    events = RoomEvents(config)
+    for pair in ((KEY, SECRET), other):
+        events.receive(BODY, sign(BODY, *pair))
+    for pair in ((KEY, other[1]), (other[0], SECRET)):
+        with pytest.raises(Unauthorized):
+            events.receive(BODY, sign(BODY, *pair))
+    with pytest.raises(Unauthorized):
+        RoomEvents(CONFIG).receive(BODY, sign(BODY, *other))
 
 
 def test_a_body_that_is_no_text(heard: Heard) -> None:

@@ -57,6 +57,17 @@ class LiveKitServer:
             )
         programs.wait_until(self._answers, self._process)
 
+    def ask_to_end(self) -> None:
+        """Let it end as an operator would: it waits for the people in its rooms, and takes no others."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait(self, within_s: float) -> None:
+        """Return when it has ended by itself."""
+        assert self._process is not None
+        self._process.wait(within_s)
+        self._process = None
+
     def stop(self) -> None:
         """End it at once, with its rooms: on SIGTERM it would wait for the people in them."""
         if self._process is not None:

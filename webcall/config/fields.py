@@ -128,6 +128,18 @@ def optional_address(value: str) -> None:
         address(value)
 
 
+def optional_unspaced(value: str) -> None:
+    """Refuse text that begins or ends with white space; it may be empty."""
+    if value:
+        unspaced(value)
+
+
+def optional_secret(value: str) -> None:
+    """Refuse what is neither empty nor a secret that is long enough."""
+    if value:
+        secret(value)
+
+
 def optional_web_address(value: str) -> None:
     """Refuse what is neither empty nor an address that begins with http:// or https://."""
     if value:

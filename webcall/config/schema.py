@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, fields, post_load, pre_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from webcall.config.fields import (
     Backends,
@@ -17,7 +17,9 @@ from webcall.config.fields import (
     bind,
     one_address,
     optional_address,
+    optional_secret,
     optional_token,
+    optional_unspaced,
     optional_web_address,
     secret,
     storage,
@@ -100,12 +102,30 @@ class LiveKitSection(Section):
     )
     api_key = _text("LiveKit's API key", required=True, validate=unspaced)
     api_secret = _text("LiveKit's API secret, at least 32 bytes", required=True, validate=secret)
+    previous_api_key = _text(
+        "the key before this one, while the secret is changed (docs/security.md); else empty",
+        load_default="",
+        validate=optional_unspaced,
+    )
+    previous_api_secret = _text("its secret", load_default="", validate=optional_secret)
     agent_name = _text(
         "the worker that runs assistants; an assistant's own `agent_name` wins",
         load_default="api-agent",
         validate=unspaced,
     )
     timeout_s = _seconds(5, 0.1, 60, "for one whole exchange with LiveKit, its repeats included")
+
+    @validates_schema
+    def _previous_pair_is_whole(self, data: Mapping[str, Any], **_: Any) -> None:
+        key, secret_ = data.get("previous_api_key"), data.get("previous_api_secret")
+        if bool(key) != bool(secret_):
+            missing = "previous_api_secret" if key else "previous_api_key"
+            raise ValidationError("is empty: the previous key and its secret go together", missing)
+        if key and key == data.get("api_key"):
+            raise ValidationError(
+                "is livekit.api_key: LiveKit holds one secret for each key, so a new secret needs a new key",
+                "previous_api_key",
+            )
 
 
 class CallSection(Section):

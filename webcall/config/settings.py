@@ -24,6 +24,13 @@ class LiveKitConfig:
     api_secret: str = field(repr=False)
     agent_name: str
     timeout_s: float
+    previous_api_key: str = field(default="", repr=False)
+    previous_api_secret: str = field(default="", repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secret, and while it is changed the one before."""
+        return tuple(one for one in (self.api_secret, self.previous_api_secret) if one)
 
     @property
     def server_url(self) -> str:

@@ -120,15 +120,17 @@ class Calls:
     def _candidates(self, caller: Caller, request: CallRequest, visit: Visit) -> Iterable[Candidate]:
         if visit.idempotency_key is None:
             return (random_candidate(request.assistant_id) for _ in range(_DRAWS))
-        return self._rooms.in_order(
+        derived = [
             derived_candidates(
-                api_secret=self._config.livekit.api_secret,
+                api_secret=api_secret,
                 counted_as=caller.counted_as,
                 assistant_id=request.assistant_id,
                 header=visit.idempotency_key,
                 body=request.body,
             )
-        )
+            for api_secret in self._config.livekit.secrets
+        ]
+        return self._rooms.in_order(derived[0], before=[one for others in derived[1:] for one in others])
 
     def _lease(
         self, candidate: Candidate, caller: Caller, request: CallRequest, visit: Visit

@@ -148,6 +148,14 @@ def _limits(services: Services) -> Iterator[Finding]:
 
 def _livekit(services: Services) -> Iterator[Finding]:
     config = services.config.livekit
+    if config.previous_api_key:
+        yield Finding(
+            "livekit",
+            "warning",
+            "events signed with the previous key are taken, too",
+            "when LiveKit does not know that key any more, empty livekit.previous_api_key and "
+            "livekit.previous_api_secret: docs/security.md",
+        )
     try:
         found = services.livekit.look_around()
     except LiveKitError as error:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -64,8 +65,14 @@ class RoomEvents:
     """Takes what comes to the webhook, and tells the listeners."""
 
     def __init__(self, config: LiveKitConfig, clock: Callable[[], float] = time.time) -> None:
-        """Take the pair of key and secret that events are signed with; `clock` gives seconds since 1970."""
-        self._receiver = api.WebhookReceiver(api.TokenVerifier(config.api_key, config.api_secret))
+        """Take the pair of key and secret that events are signed with; `clock` gives seconds since 1970.
+
+        While the secret is changed, LiveKit may sign with the previous one still.
+        """
+        pairs = [(config.api_key, config.api_secret), (config.previous_api_key, config.previous_api_secret)]
+        # An empty pair would be one from the environment.
+        verifiers = [api.TokenVerifier(*pair) for pair in pairs if all(pair)]
+        self._receivers = [api.WebhookReceiver(verifier) for verifier in verifiers]
         self._clock = clock
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
@@ -94,14 +101,15 @@ class RoomEvents:
             raise BackendError("an event of LiveKit could not be followed")
 
     def _verified(self, body: bytes, signature: str) -> WebhookEvent | None:
-        try:
-            return self._receiver.receive(body.decode("utf-8"), signature)
-        except ParseError:
-            # It is LiveKit's, whose later versions may say what this one does not understand.
-            return None
-        except Exception:
+        for receiver in self._receivers:
             # PyJWT's errors and bare ones; which of them it was helps those only who try.
-            raise Unauthorized from None
+            with suppress(Exception):
+                try:
+                    return receiver.receive(body.decode("utf-8"), signature)
+                except ParseError:
+                    # It is LiveKit's, whose later versions may say what this one does not understand.
+                    return None
+        raise Unauthorized
 
     def _known(self, event_id: str) -> bool:
         """Return whether the event has been followed; if not, it is the caller's to follow."""

@@ -98,19 +98,22 @@ class Rooms:
             raise NameTaken
         return Earlier(entered=False, expires_at=ends)
 
-    def in_order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+    def in_order(self, candidates: Sequence[Candidate], before: Sequence[Candidate] = ()) -> list[Candidate]:
         """Return which rooms to ask for: one that lives for this request, then those of free names.
+
+        `before` are those of the secret before this one: of them only a room that lives counts.
 
         Without this look a repeat would find the first generation's name free, once that room has
         closed, while the call goes on in the second's. Raises as `create`.
         """
         with self._stages.timed("livekit"):
-            living = self._livekit.rooms([candidate.room_name for candidate in candidates])
+            living = self._livekit.rooms([candidate.room_name for candidate in (*candidates, *before)])
         ranked: list[tuple[int, Candidate]] = []
-        for candidate in candidates:
+        for candidate in (*candidates, *before):
             room = living.get(candidate.room_name)
             if room is None:
-                ranked.append((2, candidate))
+                if candidate not in before:
+                    ranked.append((2, candidate))
                 continue
             with contextlib.suppress(NameTaken):
                 earlier, mark = self._earlier(candidate, room)
