@@ -50,6 +50,7 @@ def describe(plan: Plan) -> str:
         else f"LiveKit  {config.livekit.url}  (yours: none was started here)",
         f"Service  {plan.service_url}  log: {logs}/webcall.log",
         f"Worker   {config.livekit.agent_name}: {_models(plan)}  log: {logs}/worker.log",
+        f"Watcher  {plan.config.watch.url}  log: {logs}/watch.log",
         *([f"API      {plan.service_url}/docs"] if config.http.docs else []),
         data,
         "",

@@ -22,8 +22,9 @@ OPENAI_MODELS = {
     "WEBCALL_TTS": "openai/gpt-4o-mini-tts",
 }
 
-# The usual ports, which another's worker may have.
+# The usual ports, which another's worker or watcher may have.
 WORKER_PORTS = {"WEBCALL_WORKER_HEALTH_PORT": 8081, "WEBCALL_WORKER_METRICS_PORT": 8082}
+WATCH_PORT = 8084
 
 # In the `env` that a run writes: the names in it that were its own doing and nobody's wish.
 ADDED = "WEBCALL_ADDED_BY_MAKE_RUN"
@@ -105,7 +106,7 @@ def make_plan(given: dict[str, str]) -> Plan:
 
 
 def worker_choices(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of worker and playground that a run on this machine sets by itself.
+    """Return the variables of worker, watcher and playground that a run on this machine sets by itself.
 
     None of them wins over one that is given, but an empty one, which is no value in a shell either.
     """
@@ -115,6 +116,7 @@ def worker_choices(given: Mapping[str, str]) -> dict[str, str]:
         port = _free_port(usual, taken)
         taken.add(port)
         wanted[name] = str(port)
+    wanted["WEBCALL_WATCH_BIND"] = f"127.0.0.1:{_free_port(WATCH_PORT, taken)}"
     if given.get("OPENAI_API_KEY") and not any(given.get(name) for name in OPENAI_MODELS):
         wanted |= OPENAI_MODELS
     return {name: value for name, value in wanted.items() if not given.get(name)}
@@ -131,7 +133,7 @@ def _free_port(usual: int, taken: Container[int]) -> int:
             found: int = probe.getsockname()[1]
             if found not in taken:
                 return found
-    raise Problem("no free port for the worker's health: is this machine out of ports?")
+    raise Problem("no free port for the health of worker and watcher: is this machine out of ports?")
 
 
 def as_typed(given: dict[str, str], folder: Path) -> dict[str, str]:

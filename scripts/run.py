@@ -1,4 +1,4 @@
-"""`make run`: LiveKit, the service and a worker on this machine, with a sample assistant to talk to.
+"""`make run`: LiveKit, service, worker and watcher on this machine, with a sample assistant to talk to.
 
 Environment: `WEBCALL_PORT` or `WEBCALL_BIND` (default 127.0.0.1:8000), `LIVEKIT_PORT` (7880),
 `WEBCALL_INSTANCE` (the folder of data and logs, default `instance`), and whatever config.yaml reads.
@@ -56,6 +56,7 @@ def check_ports(plan: Plan) -> None:
     if plan.bind_was_given:
         setting, example = "WEBCALL_BIND", f"{plan.host}:{plan.port + 10}"
     _check_port(plan.host, plan.port, setting, example)
+    _check_port(*plan.config.watch.address, "WEBCALL_WATCH_BIND", "127.0.0.1:8094")
     worker = plan.config.worker
     for name, port in (("HEALTH", worker.health_port), ("METRICS", worker.metrics_port)):
         if port:
@@ -86,9 +87,8 @@ def start_livekit(plan: Plan, port: int) -> Child:
         udp_port: int = probe.getsockname()[1]
     environment = plan.environment
     key, secret = environment["LIVEKIT_API_KEY"], environment["LIVEKIT_API_SECRET"]
-    settings = livekit_server.write_config(
-        plan.folder, port, key, secret, udp_port, webhook_urls=[f"{plan.service_url}/livekit/webhook"]
-    )
+    webhooks = [f"{url}/livekit/webhook" for url in (plan.service_url, plan.config.watch.url)]
+    settings = livekit_server.write_config(plan.folder, port, key, secret, udp_port, webhook_urls=webhooks)
     log = plan.folder / "logs" / "livekit.log"
     return start("LiveKit", [str(program), "--config", str(settings)], os.environ, log)
 
@@ -111,6 +111,12 @@ def start_worker(plan: Plan) -> Child:
     """Start the worker that runs assistants."""
     command = [sys.executable, "-m", "webcall.worker", "start"]
     return start(_WORKER, command, plan.environment, plan.folder / "logs" / "worker.log")
+
+
+def start_watcher(plan: Plan) -> Child:
+    """Start what sees to it that everybody in a room has an assistant."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "webcall", "watch"]
+    return start("the watcher", command, plan.environment, plan.folder / "logs" / "watch.log")
 
 
 def _wait_for_service(plan: Plan, children: list[Child]) -> None:
@@ -137,7 +143,8 @@ def supervise(plan: Plan, children: list[Child]) -> NoReturn:
     beside = list(children)
     children.append(worker)
     _wait_for_service(plan, beside)
-    wait_for_worker(plan.config, worker, children, _WORKER_WITHIN_S)
+    webhooks = [f"{url}/livekit/webhook" for url in (plan.service_url, plan.config.watch.url)]
+    settings = livekit_server.write_config(plan.folder, port, key, secret, udp_port, webhook_urls=webhooks)
     print(describe(plan), flush=True)
     with service.log.open("rb") as log:
         log.seek(0, os.SEEK_END)

@@ -192,6 +192,31 @@ describe("the end", () => {
     assert.deepEqual(all("ended"), [{ by: "assistant", words: null, failure: null }]);
   });
 
+  const packet = (told) => new TextEncoder().encode(typeof told === "string" ? told : JSON.stringify(told));
+
+  test("a notice of the service itself comes as a packet, and ends the call with its words", async () => {
+    await joined();
+    const told = { text: "No assistant could come.", code: "no_assistant", ends: true };
+    server.room.tell("DataReceived", packet(told), undefined, 0, "webcall.notice");
+    await settle();
+    const [entry] = call.transcript.entries;
+    assert.deepEqual([entry.from, entry.text, entry.code, entry.ends], ["service", told.text, told.code, true]);
+    server.room.tell("Disconnected", livekit.DisconnectReason.ROOM_DELETED);
+    assert.deepEqual(all("ended"), [{ by: "assistant", words: told.text, failure: null }]);
+  });
+
+  test("packets of others, on other topics, or of another form are no notices", async () => {
+    await joined();
+    const told = { text: "Pay here.", code: "goodbye", ends: true };
+    server.room.tell("DataReceived", packet(told), participant("agent"), 0, "webcall.notice");
+    server.room.tell("DataReceived", packet(told), undefined, 0, "other");
+    for (const wrong of ["{", "null", "[]", '{"text": 1}', ""]) {
+      server.room.tell("DataReceived", packet(wrong), undefined, 0, "webcall.notice");
+    }
+    await settle();
+    assert.deepEqual(call.transcript.entries, []);
+  });
+
   test("a call that the assistant ends says so in the words of its notice", async () => {
     await joined();
     server.room.hears("webcall.notice", notice("Time is up.", "time_is_up", true), "agent");

@@ -40,6 +40,7 @@ class MakeRun:
         self.port = programs.free_port()
         self.health_port = programs.free_port()
         self.metrics_port = programs.free_port()
+        self.watch_port = programs.free_port()
         self.running: list[subprocess.Popen[str]] = []
 
     def spawn(self, *, patience_s: int = 30, **environment: str) -> subprocess.Popen[str]:
@@ -55,6 +56,7 @@ class MakeRun:
             # Two suites at once would both find the usual ones free.
             "WEBCALL_WORKER_HEALTH_PORT": str(self.health_port),
             "WEBCALL_WORKER_METRICS_PORT": str(self.metrics_port),
+            "WEBCALL_WATCH_BIND": f"127.0.0.1:{self.watch_port}",
         }
         process = subprocess.Popen(
             [
@@ -100,7 +102,7 @@ class MakeRun:
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert self.processes() == []
-        for port in (self.port, self.livekit_port, self.health_port, self.metrics_port):
+        for port in (self.port, self.livekit_port, self.health_port, self.metrics_port, self.watch_port):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))

@@ -20,14 +20,17 @@ def test_nothing_that_is_given_is_chosen(monkeypatch: pytest.MonkeyPatch) -> Non
         held = holder.getsockname()[1]
         for name in plan.WORKER_PORTS:
             monkeypatch.setitem(plan.WORKER_PORTS, name, held)
+        monkeypatch.setattr(plan, "WATCH_PORT", held)
         chosen = worker_choices({"WEBCALL_PLAYGROUND": ""})
     ports = {int(chosen[name]) for name in plan.WORKER_PORTS}
-    assert len(ports) == 2
+    ports.add(int(chosen["WEBCALL_WATCH_BIND"].removeprefix("127.0.0.1:")))
+    assert len(ports) == 3
     assert held not in ports
     assert chosen["WEBCALL_PLAYGROUND"] == "true"
     assert not set(OPENAI_MODELS) & set(chosen)
     given = dict.fromkeys(plan.WORKER_PORTS, "9000")
     given |= {"WEBCALL_PLAYGROUND": "false", "WEBCALL_WORKER_DRAIN_S": "60"}
+    given["WEBCALL_WATCH_BIND"] = "127.0.0.1:9000"
     assert worker_choices(given) == {}
 
 

@@ -114,19 +114,22 @@ async def agents_in(server: LiveKitServer, call: PlacedCall) -> list[str]:
     return [one.identity for one in there.participants if one.kind == api.ParticipantInfo.Kind.AGENT]
 
 
+def livekit_config(server: LiveKitServer, agent_name: str = "") -> LiveKitConfig:
+    """Return the service's settings for `server`."""
+    return LiveKitConfig(
+        url=server.url,
+        public_url="",
+        api_key=server.key,
+        api_secret=server.secret,
+        agent_name=agent_name,
+        timeout_s=5,
+    )
+
+
 @contextmanager
 def client(server: LiveKitServer, agent_name: str = "") -> Iterator[LiveKit]:
     """Give the service's own client for `server`."""
-    livekit = LiveKit(
-        LiveKitConfig(
-            url=server.url,
-            public_url="",
-            api_key=server.key,
-            api_secret=server.secret,
-            agent_name=agent_name,
-            timeout_s=5,
-        )
-    )
+    livekit = LiveKit(livekit_config(server, agent_name))
     try:
         yield livekit
     finally:

@@ -26,8 +26,8 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class LiveKitServer:
     """A LiveKit server that can be stopped and started again at the same address.
 
-    `url` and `http_url` are its address, `key` and `secret` what it accepts. It sends its events to
-    `webhook_urls`.
+    `url` and `http_url` are its address, `key` and `secret` what it accepts, `config` the file of
+    its settings. It sends its events to `webhook_urls`.
     """
 
     def __init__(self, binary: Path, folder: Path, webhook_urls: Sequence[str] = ()) -> None:
@@ -38,7 +38,7 @@ class LiveKitServer:
         self.http_url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "livekit.log"
         udp_port = programs.free_port(socket.SOCK_DGRAM)
-        self._config = program.write_config(
+        self.config = program.write_config(
             folder, self.port, self.key, self.secret, udp_port, webhook_urls=webhook_urls
         )
         self._binary = binary
@@ -53,7 +53,7 @@ class LiveKitServer:
         """Start it and return when it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binary, "--config", self._config], stdout=log, stderr=subprocess.STDOUT
+                [self._binary, "--config", self.config], stdout=log, stderr=subprocess.STDOUT
             )
         programs.wait_until(self._answers, self._process)
 

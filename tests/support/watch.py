@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
 
 from tests.support import programs
+from tests.support.calls import client, livekit_config
 from tests.support.deployment import ROOT, livekit_environment, settings
 from tests.support.livekit import LiveKitServer
+from webcall.config.settings import WatchConfig
+from webcall.core.livekit_rooms import OpenRooms
+from webcall.core.room_events import RoomEvents
+from webcall.core.watch import serving
+from webcall.core.watch.claims import Claims, OnlyWatcher
+from webcall.core.watch.counters import WatchCounters
+from webcall.core.watch.watcher import Watcher
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -96,16 +107,22 @@ class Watching(Program):
 
     def count(self, metric: str) -> float:
         """Return the value of a metric, labels included in its name."""
-        for line in self.get("/metrics").splitlines():
-            name, _, value = line.rpartition(" ")
-            if name == metric:
-                return float(value)
-        return 0.0
+        return _value(self.get("/metrics"), metric)
 
     def lines(self, event: str = "", room: str = "") -> list[dict[str, Any]]:
         """Return the log's lines of one event and one room; empty: of all."""
         found = (json.loads(line) for line in self.output().splitlines() if line.startswith("{"))
         return [one for one in found if event in ("", one["event"]) and room in ("", one.get("room"))]
+
+
+def count(counters: WatchCounters, metric: str) -> float:
+    """Return the value of a metric, labels included in its name; 0 if there is none."""
+    return _value(counters.exposition().decode(), metric)
+
+
+def _value(exposition: str, metric: str) -> float:
+    lines = (line.rpartition(" ") for line in exposition.splitlines())
+    return next((float(value) for name, _, value in lines if name == metric), 0.0)
 
 
 def watcher_for(server: LiveKitServer, folder: Path, port: int = 0, **changed: Any) -> Watching:
@@ -125,6 +142,33 @@ def light_worker(server: LiveKitServer, folder: Path, agent_name: str) -> Progra
     """Return a worker without models, not started."""
     log = folder / f"agent-{secrets.token_hex(4)}.log"
     return Program(["-m", "tests.support.light_agent", agent_name], livekit_environment(server), log)
+
+
+@asynccontextmanager
+async def watching(
+    server: LiveKitServer, *, claims: Claims | None = None, port: int = 0, **changed: Any
+) -> AsyncIterator[WatchCounters]:
+    """Watch a LiveKit inside the test, listening for its events on `port` if one is given.
+
+    Gives the watcher's counters. Further names are settings of `watch`.
+    """
+    rules = WatchConfig(bind="", **{**RULES, **changed})
+    counters = WatchCounters()
+    with client(server) as livekit:
+        watcher = Watcher(OpenRooms(livekit), rules, claims or OnlyWatcher(), counters)
+        events = RoomEvents(livekit_config(server))
+        events.subscribe(watcher.on_event)
+        runner = web.AppRunner(serving.make_app(events, counters, ""))
+        await runner.setup()
+        if port:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        running = asyncio.create_task(watcher.run())
+        try:
+            yield counters
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await runner.cleanup()
 
 
 MakeWatcher = Callable[..., Watching]

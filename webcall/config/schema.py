@@ -290,12 +290,12 @@ class WatchSection(Section):
     )
     sweep_s = _seconds(10, 0.1, 3600, "how often the watcher looks at all rooms, whatever events tell")
     grace_s = _seconds(
-        5,
+        10,
         0.1,
         600,
         "how long a person may be without an assistant before one is sent; each further try waits twice that",
     )
-    tries = _whole(4, 1, 20, "assistants sent after the first one before the call is given up")
+    tries = _whole(3, 1, 20, "assistants sent after the first one before the call is given up")
     overtime_s = _seconds(
         30, 0, 3600, "how long past call.max_duration_s a call is left to its assistant before it is closed"
     )

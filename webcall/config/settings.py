@@ -14,6 +14,13 @@ def _with_scheme(plain: str, address: str) -> str:
     return f"{plain}{'s' if scheme.lower() in ('https', 'wss') else ''}://{rest}"
 
 
+def _as_seen_here(bind: str) -> str:
+    host, _, port = bind.rpartition(":")
+    # Where it listens on every address, this machine's own is one.
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+    return f"http://{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class LiveKitConfig:
     """Which LiveKit server is called, and how."""
@@ -100,10 +107,7 @@ class HttpConfig:
         if self.public_url:
             return self.public_url.rstrip("/")
         first = self.bind.split(",")[0].strip()
-        host, _, port = ("127.0.0.1:80" if first.startswith("unix:") else first).rpartition(":")
-        # Where it listens on every address, this machine's own is one.
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
-        return f"http://{host}:{port}"
+        return _as_seen_here("127.0.0.1:80" if first.startswith("unix:") else first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,11 @@ class WatchConfig:
         """Host and port on which it listens."""
         host, _, port = self.bind.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def url(self) -> str:
+        """The address as seen from this machine, without a slash at its end."""
+        return _as_seen_here(self.bind)
 
 
 @dataclass(frozen=True, slots=True)

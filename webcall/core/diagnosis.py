@@ -9,6 +9,7 @@ from webcall.core.holdings import STORES, VALIDATORS, Finding, Side, look_at_rec
 from webcall.core.reachability import look_at_addresses
 from webcall.core.services import Services
 from webcall.core.storage import LimitsStorage, in_memory
+from webcall.core.watch.diagnosing import look_at_watcher
 from webcall.errors import BackendError, LiveKitError, WebCallError
 from webcall.interfaces import Pings, Prepares
 from webcall.startup import Chosen
@@ -33,7 +34,7 @@ _LIVEKIT_MENDS = {
 
 
 def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Finding]:
-    """Yield findings on settings, each backend, what they hold, addresses, limits, LiveKit, in that order.
+    """Yield findings: settings, each backend, what they hold, addresses, limits, LiveKit, the watcher.
 
     With `assistant_id`, tell of each store whether it has that assistant, too.
     """
@@ -64,6 +65,7 @@ def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Fi
     yield from look_at_addresses(services.config)
     yield from _limits(services)
     yield from _livekit(services)
+    yield from look_at_watcher(services.config)
 
 
 def _sides(kind: str, chosen: tuple[Chosen, ...], made: Any) -> Iterator[Side]:

@@ -21,6 +21,7 @@ class WatchCounters:
         self._began = clock()
         self._swept: float | None = None
         self.events_taken = 0
+        self.calls_seen = 0
         self._registry = registry = CollectorRegistry()
         self.repaired = Counter(
             "webcall_dispatches_repaired", "Assistants sent to people who had none.", registry=registry

@@ -88,8 +88,8 @@ def make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) ->
 
     async def health(_: web.Request) -> web.Response:
         swept = round(counters.sweep_age_s(), 1) if counters.has_swept else None
-        heard = counters.events_taken
-        return _answer(200, "The watcher runs", data={"last_sweep_s": swept, "events": heard})
+        data = {"last_sweep_s": swept, "events": counters.events_taken, "calls": counters.calls_seen}
+        return _answer(200, "The watcher runs", data=data)
 
     async def metrics(request: web.Request) -> web.Response:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()

@@ -12,6 +12,7 @@ import contextlib
 import math
 import random
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 import structlog
@@ -31,6 +32,9 @@ from webcall.logs import describe
 log = structlog.stdlib.get_logger("webcall.watch")
 
 _MOST_AT_ONCE = 16
+# Of rooms that are new here apart from the others: what a dead node left behind takes LiveKit three seconds
+# each to be silent about.
+_MOST_NEW_AT_ONCE = 16
 # Of a room about which LiveKit does not answer, one that a dead node left behind for instance.
 _FIRST_REST_S = 5.0
 _LONGEST_REST_S = 600.0
@@ -68,7 +72,8 @@ class Watcher:
         self._claims = claims
         self._counters = counters
         self._known: dict[str, Known] = {}
-        self._most = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots_for_new = asyncio.Semaphore(_MOST_NEW_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping_fails = False
 
@@ -135,10 +140,18 @@ class Watcher:
             if known.alone_since is None or known.alone_since < asked_at:
                 self._forget(sid)
         ours = [room for room in rooms if self._may_be_ours(room)]
-        await asyncio.gather(*(self._look(room) for room in ours if room.people))
+        with_people = [room for room in ours if room.people]
+        for room in with_people:
+            if not self._is_known(room):
+                self._begin(self._look(room))
+        await asyncio.gather(*(self._look(room) for room in with_people if self._is_known(room)))
         self._counters.rooms.set(len(ours))
         alone = sum(known.alone_since is not None for known in self._known.values() if known.ours)
         self._counters.alone.set(alone)
+
+    def _is_known(self, room: OpenRoom) -> bool:
+        known = self._known.get(room.sid)
+        return known is not None and known.ours is not None
 
     def _may_be_ours(self, room: OpenRoom) -> bool:
         known = self._known.get(room.sid)
@@ -163,7 +176,10 @@ class Watcher:
 
     def _begin_look(self, known: Known, name: str) -> None:
         known.next_look = None
-        task = asyncio.create_task(self._look_by_name(known.sid, name))
+        self._begin(self._look_by_name(known.sid, name))
+
+    def _begin(self, looking: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(looking)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -184,7 +200,7 @@ class Watcher:
             return
         known.busy = True
         try:
-            async with self._most:
+            async with self._slots_for_new if known.ours is None else self._slots:
                 await self._look_at(room, known)
             known.rest_s = 0.0
         except LiveKitError as error:
@@ -204,12 +220,12 @@ class Watcher:
 
     async def _look_at(self, room: OpenRoom, known: Known) -> None:
         present = await self._rooms.present(room.name)
+        self._note(known, present)
+        if not present.people:
+            return
         if known.ours is None:
             self._read(known, await self._rooms.sent(room.name))
         if not known.ours:
-            return
-        self._note(known, present)
-        if not present.people:
             return
         if self._overtime_s(room, known) >= self._rules.overtime_s:
             await self._close(room, known, Notice.time_is_up)
@@ -222,6 +238,7 @@ class Watcher:
         known.ours = bool(lengths)
         if lengths:
             known.longest_s = lengths[0]
+            self._counters.calls_seen += 1
 
     def _note(self, known: Known, present: Present) -> None:
         known.seen |= present.assistants

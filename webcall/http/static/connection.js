@@ -5,6 +5,7 @@
 /** @typedef {import("livekit-client").Track} Track */
 /** @typedef {import("livekit-client").RemoteTrack} RemoteTrack */
 /** @typedef {import("livekit-client").TextStreamReader} Reader */
+/** @typedef {import("./transcript.js").Notice} Notice */
 
 /**
  * `present`: who is there, or what they tell of themselves, may have changed. `words`: somebody's words
@@ -14,7 +15,7 @@
  *   present: () => void,
  *   assistantLeft: () => void,
  *   words: (reader: Reader, who: {own: boolean, identity: string}) => void,
- *   notice: (reader: Reader) => void,
+ *   notice: (notice: Notice) => void,
  *   sound: (track: RemoteTrack, playing: boolean) => void,
  *   ownSound: (track: Track | undefined) => void,
  *   playback: () => void,
@@ -54,12 +55,36 @@ export function makeRoom(livekit, listener) {
     .on(RoomEvent.SignalReconnecting, listener.interrupted)
     .on(RoomEvent.Reconnecting, listener.interrupted)
     .on(RoomEvent.Reconnected, listener.restored)
+    .on(RoomEvent.DataReceived, (data, sender, _kind, topic) => {
+      const told = topic === TOPIC.notice && !sender ? noticeIn(data) : null;
+      if (told) {
+        listener.notice(told);
+      }
+    })
     .on(RoomEvent.Disconnected, listener.disconnected);
   room.registerTextStreamHandler(TOPIC.said, (reader, { identity }) => {
     listener.words(reader, { own: identity === room.localParticipant.identity, identity });
   });
   room.registerTextStreamHandler(TOPIC.notice, listener.notice);
   return room;
+}
+
+/**
+ * Read a notice of the service itself, which is in no room and can send packets only, without a sender.
+ * @param {Uint8Array} data
+ * @returns {Notice | null} null where it is none
+ */
+function noticeIn(data) {
+  try {
+    const { text, code, ends } = JSON.parse(new TextDecoder().decode(data));
+    if (typeof text !== "string") {
+      return null;
+    }
+    const attributes = { code: String(code), ends: String(ends === true) };
+    return { info: { attributes }, async *[Symbol.asyncIterator]() { yield text; } };
+  } catch {
+    return null;
+  }
 }
 
 /**

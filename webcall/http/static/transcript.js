@@ -7,6 +7,8 @@
  *   final: boolean, at: number, waiting?: boolean, failed?: boolean, code?: string, ends?: boolean}} Entry
  */
 /** @typedef {import("livekit-client").TextStreamReader} Reader */
+/** Words of the service, as a text stream brings them, or a packet.
+ * @typedef {{info: {attributes?: Record<string, string>}} & AsyncIterable<string>} Notice */
 
 export class Transcript {
   /** @type {Entry[]} */
@@ -81,8 +83,8 @@ export class Transcript {
   }
 
   /**
-   * Take in one stream of `webcall.notice`: words of the service.
-   * @param {Reader} reader
+   * Take in one notice of `webcall.notice`: words of the service.
+   * @param {Notice} reader
    * @returns {Entry} without its words as yet; its code, and whether the call ends with it, stand
    */
   notice(reader) {
@@ -93,7 +95,7 @@ export class Transcript {
     return entry;
   }
 
-  /** @param {Reader} reader @param {Entry} entry */
+  /** @param {Notice} reader @param {Entry} entry */
   async #read(reader, entry) {
     try {
       for await (const chunk of reader) {
