@@ -18,6 +18,7 @@ from tests.support.person import Person, joined
 from tests.support.watch import Program, count, watching
 from tests.watch.conftest import AGENT, ToldServer
 from webcall.core.notices import TOPIC, Notice
+from webcall.errors import LiveKitError
 
 ROOM_DELETED = rtc.DisconnectReason.ROOM_DELETED
 
@@ -52,7 +53,7 @@ def test_a_call_that_nobody_takes_is_given_up(told_server: ToldServer) -> None:
             assert len({(one.agent_name, one.metadata) for one in sent}) == 1
             pauses = sorted(one.state.created_at / 1e9 for one in sent)
             assert pauses[2] - pauses[1] >= 0.75
-            assert count(counters, "webcall_watch_dispatches_total") == 2
+            assert count(counters, "webcall_dispatches_repaired_total") == 2
             assert count(counters, 'webcall_watch_rooms_closed_total{notice="no_assistant"}') == 1
 
     asyncio.run(talk())
@@ -73,7 +74,7 @@ def test_an_overlong_call_is_ended(told_server: ToldServer, shared_worker: Progr
                 assert told(person) == words(Notice.time_is_up)
                 assert not told(other)
                 assert not other.disconnected.is_set()
-            assert count(counters, "webcall_watch_dispatches_total") == 0
+            assert count(counters, "webcall_dispatches_repaired_total") == 0
 
     asyncio.run(talk())
 
@@ -91,7 +92,7 @@ def test_an_assistant_that_leaves_by_itself_is_not_sent_again(
                 await person.room.local_participant.publish_data(b"leave", topic="test")
                 assert await person.until_closed() == ROOM_DELETED
                 assert told(person) == words(Notice.goodbye)
-            assert count(counters, "webcall_watch_dispatches_total") == 0
+            assert count(counters, "webcall_dispatches_repaired_total") == 0
 
     asyncio.run(talk())
 
@@ -125,9 +126,18 @@ def test_rooms_of_other_applications_are_left_alone(livekit_server: LiveKitServe
                 await asyncio.sleep(0.05)
             for call in foreign:
                 assert len(await dispatches(livekit_server, call)) == 1
-            assert count(counters, "webcall_watch_dispatches_total") == 1
+            assert count(counters, "webcall_dispatches_repaired_total") == 1
 
     asyncio.run(talk())
+
+
+async def placed(server: LiveKitServer) -> PlacedCall:
+    """Place a call as soon as LiveKit has noticed which of its nodes is dead."""
+    while True:
+        try:
+            return place_call(server, agent_name="nobody")
+        except LiveKitError:
+            await asyncio.sleep(0.2)
 
 
 def test_ghosts_of_a_dead_node_hold_nobody_up(livekit_binary: Path, redis_uri: str, tmp_path: Path) -> None:
@@ -144,17 +154,17 @@ def test_ghosts_of_a_dead_node_hold_nobody_up(livekit_binary: Path, redis_uri: s
             server.stop()
         server.start()
         async with watching(server, grace_s=0.2, sweep_s=0.2, tries=1) as counters:
-            async with joined(place_call(server, agent_name="nobody")) as person:
+            async with joined(await placed(server)) as person:
                 await person.until_closed()
-            assert count(counters, "webcall_watch_dispatches_total") == 1
+            assert count(counters, "webcall_dispatches_repaired_total") == 1
             failures = 'webcall_watch_livekit_failures_total{kind="answer"}'
             while not count(counters, failures):
                 await asyncio.sleep(0.05)
+            # It is left to rest, and not asked at every sweep.
+            assert count(counters, failures) < 4
 
     try:
         server.start()
         asyncio.run(talk())
-        # It rests, and is not asked again and again.
-        assert server.log.read_text().count("ListDispatch") < 10
     finally:
         server.stop()
