@@ -143,8 +143,9 @@ def supervise(plan: Plan, children: list[Child]) -> NoReturn:
     beside = list(children)
     children.append(worker)
     _wait_for_service(plan, beside)
-    webhooks = [f"{url}/livekit/webhook" for url in (plan.service_url, plan.config.watch.url)]
-    settings = livekit_server.write_config(plan.folder, port, key, secret, udp_port, webhook_urls=webhooks)
+    children.append(start_watcher(plan))
+    wait_for_worker(plan.config, worker, children, _WORKER_WITHIN_S)
+    wait_for(f"{plan.config.watch.url}/health", "the watcher", children, _READY_WITHIN_S)
     print(describe(plan), flush=True)
     with service.log.open("rb") as log:
         log.seek(0, os.SEEK_END)

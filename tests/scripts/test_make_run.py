@@ -203,6 +203,9 @@ def test_newcomers_path(make_run: MakeRun, tmp_path: Path) -> None:
     checked = in_second_terminal(command_line(lines), tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "FAILED" not in checked.stdout
+    # It has been told of the call above.
+    assert f"ok       watch: the watcher at 127.0.0.1:{make_run.watch_port} runs: " in checked.stdout
+    assert "no event of LiveKit" not in checked.stdout
     [longer] = [line for line in lines if " webcall call " in line]
     both = command_line(lines).replace("webcall check", "webcall plugins") + " && " + longer
     placed = in_second_terminal(both, tmp_path)

@@ -9,7 +9,7 @@ from benchmarks.watch_storm import storm
 
 @pytest.mark.usefixtures("livekit_binary")
 def test_everybody_ends_with_exactly_one_assistant() -> None:
-    """Workers come late and are killed in mid-call, a watcher too, events come twice: each person ends with one.
+    """Workers come late and are killed in mid-call, a watcher too, events come twice: each ends with one.
 
     `python -m benchmarks.watch_storm` does the same with 200 calls and ten workers.
     """
