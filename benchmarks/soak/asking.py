@@ -12,6 +12,7 @@ import aiohttp
 from livekit import api
 
 from benchmarks.soak.oracle import Asked, Oracle, Outcome
+from benchmarks.soak.records import CANARY
 from benchmarks.soak.stage import Stage
 
 CALL, SOURCE, LISTING = "/web_call/get_token", "/web_call/token_source", "/web_call/assistants"
@@ -20,7 +21,13 @@ FILES, BOTH = frozenset({"livekit"}), frozenset({"livekit", "mongo"})
 
 PATIENCE_S = 20.0
 DATA = {"room_name", "token", "server_url", "expires_at"}
+METADATA = {"customer": {"name": "Ada"}, "note": f"{CANARY}note"}
 PLAIN = ("/metrics", "/openapi.json", "/docs", "/playground", "/widget")
+
+
+def body(assistant: str = "desk", **more: Any) -> dict[str, Any]:
+    """Return the body of a call."""
+    return {"assistant_id": assistant, "metadata": METADATA, **more}
 
 
 class Answer:

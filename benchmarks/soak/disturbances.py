@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import psutil
 
-from benchmarks.soak.asking import CALL, FILES, LISTING, Asking
-from benchmarks.soak.kinds import body
+from benchmarks.soak.asking import CALL, FILES, LISTING, Asking, body
 from benchmarks.soak.people import AGENTS, KIND, MENDED_S, People
 from benchmarks.soak.records import NOBODY
 from benchmarks.soak.stage import WORKERS
@@ -246,15 +243,3 @@ CYCLE: tuple[Step, ...] = (
 
 SELDOM: tuple[Step, ...] = (Disturbances.reloaded, Disturbances.livekit_restarted)
 """What comes twice in a run: it leaves no process, or no room, of those that were there before."""
-
-
-def written_secrets(logs: dict[str, Path], secrets: list[str]) -> list[str]:
-    """Return which log holds one of these, or a trace of a defect."""
-    found = []
-    for name, path in logs.items():
-        text = path.read_text("utf-8", "replace") if path.exists() else ""
-        if any(secret in text for secret in secrets):
-            found.append(f"the {name}'s log holds a key, a secret, a prompt or metadata")
-        if count := len(re.findall(r'"event": "defect"|^Traceback', text, re.MULTILINE)):
-            found.append(f"the {name}'s log has {count} traces of defects")
-    return found

@@ -10,19 +10,13 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from benchmarks.soak.asking import BOTH, CALL, FILES, LISTING, SOURCE, Asking
-from benchmarks.soak.records import CANARY, NOBODY, PAGE
+from benchmarks.soak.asking import BOTH, CALL, FILES, LISTING, METADATA, SOURCE, Asking, body
+from benchmarks.soak.records import NOBODY, PAGE
+from benchmarks.soak.refusals import faulty, nobody, stranger
 from benchmarks.soak.stage import JOIN_WINDOW_S, SLOW_RATE
-from webcall.records import new_api_key
 
-METADATA = {"customer": {"name": "Ada"}, "note": f"{CANARY}note"}
 ROOM_S = JOIN_WINDOW_S + 60 + 10
 """How long a room of a call that nobody joins may be there."""
-
-
-def body(assistant: str = "desk", **more: Any) -> dict[str, Any]:
-    """Return the body of a call."""
-    return {"assistant_id": assistant, "metadata": METADATA, **more}
 
 
 async def placed(asking: Asking) -> None:
@@ -164,52 +158,6 @@ async def listing(asking: Asking) -> None:
         found = {one["assistant_id"] for one in answer.data["assistants"]}
         if missing := asking.records.listed() - found:
             asking.oracle.fault("listing", f"without {sorted(missing)}")
-
-
-async def stranger(asking: Asking) -> None:
-    """Come with a key that nobody knows, or none, or one that was revoked, and with any body."""
-    raw = asking.random.choice((body(), b"{", b"", {"assistant_id": 1}))
-    records = asking.records
-    for kind, key, needs in (
-        ("unknown key", new_api_key(), ("mongo",)),
-        ("no key", None, ()),
-        ("revoked key", records.revoked, ()),
-        ("revoked key, stored", records.stored_revoked, ("mongo",)),
-    ):
-        await asking.ask(kind, CALL, key=key, body=raw, right={401}, needs=needs)
-
-
-_FAULTY: dict[str, Any] = {
-    "no JSON": b'{"assistant_id": "desk"',
-    "empty": b"",
-    "NaN": b'{"assistant_id": "desk", "metadata": {"x": NaN}}',
-    "twice": b'{"assistant_id": "desk", "assistant_id": "desk"}',
-    "an array": b"[]",
-    "surrogate": b'{"assistant_id": "desk", "metadata": {"x": "\\ud800"}}',
-    "unknown field": {"assistant_id": "desk", "metdata": {}},
-    "wrong type": {"assistant_id": 5},
-    "deep": b'{"assistant_id": "desk", "metadata": ' + b'{"a":' * 40 + b"1" + b"}" * 41,
-    "large metadata": {"assistant_id": "desk", "metadata": {"x": "y" * 17_000}},
-    "no UTF-8": b'{"assistant_id": "\xff"}',
-}
-
-
-async def faulty(asking: Asking) -> None:
-    """Send what is no request; and one that is too large."""
-    name = asking.random.choice(list(_FAULTY))
-    key = asking.records.steady
-    await asking.ask("bad body", CALL, key=key, body=_FAULTY[name], right={422})
-    large = json.dumps(body(padding="x" * 70_000)).encode()
-    await asking.ask("oversized body", CALL, key=key, body=large, right={413})
-
-
-async def nobody(asking: Asking) -> None:
-    """Ask for assistants that are not to be had, and for a chat that cannot be."""
-    key = asking.records.steady
-    for name, needs in (("unknown", BOTH), ("resting", FILES), ("foreign", BOTH)):
-        await asking.ask("no such assistant", CALL, key=key, body=body(name), right={404}, needs=needs)
-    wanted = body("voice", text_only=True)
-    await asking.ask("no text path", CALL, key=key, body=wanted, right={400}, needs=FILES)
 
 
 async def health(asking: Asking) -> None:

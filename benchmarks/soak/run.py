@@ -7,14 +7,16 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.soak.asking import PATIENCE_S, Asking
-from benchmarks.soak.disturbances import CYCLE, SELDOM, Disturbances, Step, written_secrets
+from benchmarks.soak.disturbances import CYCLE, SELDOM, Disturbances, Step
 from benchmarks.soak.figures import Figures
 from benchmarks.soak.kinds import ROOM_S, mix
 from benchmarks.soak.oracle import Oracle
@@ -92,7 +94,7 @@ async def run(stage: Stage, plan: Plan, *steps: Step) -> Verdict:
         figures.look()
         left = await _rooms_left(asking) if plan.until_empty else []
     faults = figures.faults()
-    faults += written_secrets(stage.logs(), [*stage.records.secrets, stage.livekit.secret, CANARY])
+    faults += _written(stage.logs(), [*stage.records.secrets, stage.livekit.secret, CANARY])
     if left:
         faults.append(f"{len(left)} rooms left over, such as {left[0]}")
     return Verdict(
@@ -170,6 +172,18 @@ async def _rooms_left(asking: Asking) -> list[str]:
             left = await asyncio.wait_for(asking.living(), PATIENCE_S)
         await asyncio.sleep(1 if left else 0)
     return left
+
+
+def _written(logs: dict[str, Path], secrets: list[str]) -> list[str]:
+    """Return which log holds one of these, or a trace of a defect."""
+    found = []
+    for name, path in logs.items():
+        text = path.read_text("utf-8", "replace") if path.exists() else ""
+        if any(secret in text for secret in secrets):
+            found.append(f"the {name}'s log holds a key, a secret, a prompt or metadata")
+        if count := len(re.findall(r'"event": "defect"|^Traceback', text, re.MULTILINE)):
+            found.append(f"the {name}'s log has {count} traces of defects")
+    return found
 
 
 def _webhooks(stage: Stage) -> int:
