@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # The project's own: an operator's plugin beside config.yaml is not held to its style.
 SOURCES := wsgi.py gunicorn.conf.py setup.py webcall plugins scripts benchmarks tests
+DEPLOYED := wsgi.py gunicorn.conf.py setup.py webcall plugins
 
 help: ## list what can be made
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -23,9 +24,10 @@ cluster: $(INSTALLED) livekit programs ## two nodes of everything behind nginx, 
 
 test: lint types imports pytest ## everything that has to pass
 
-lint: $(INSTALLED) ## ruff: faults and format
+lint: $(INSTALLED) ## ruff: faults and format; bandit: what could be attacked, in what is deployed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(DEPLOYED)
 
 types: $(INSTALLED) ## mypy, and TypeScript's compiler on the pages' code, both strict
 	$(BIN)/mypy

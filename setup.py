@@ -1,6 +1,6 @@
 """The package: what it needs and what it offers; tool settings are in pyproject.toml."""
 
-import subprocess
+import subprocess  # nosec B404  # the build runs one module of its own
 import sys
 from pathlib import Path
 
@@ -20,7 +20,9 @@ class Build(build_py):
         """Fetch it, unless it is there, and build."""
         if (
             not self.editable_mode
-            and subprocess.run([sys.executable, "-m", "scripts.frontend"], cwd=ROOT).returncode
+            and subprocess.run(  # nosec B603  # no shell, and nothing from outside
+                [sys.executable, "-m", "scripts.frontend"], cwd=ROOT
+            ).returncode
         ):
             sys.exit(1)  # it has said why
         super().run()
@@ -101,6 +103,7 @@ setup(
             "jiter>=0.8",  # another reader of JSON, which the fuzzed one is compared with
             "schemathesis>=4.30",  # holds the running service to its OpenAPI document
             "ruff>=0.9",
+            "bandit>=1.8",  # reads the code that is deployed; ruff has most of its rules, not all
             "mypy>=1.15",
             "types-PyYAML>=6.0.12",
             "types-psutil>=7.0",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import subprocess  # nosec B404  # large files are indexed in a process of their own
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -51,7 +51,7 @@ def write_index_in_child(
     A fresh interpreter, not a fork: no thread and no lock of this process goes with it.
     """
     search_path = os.pathsep.join(each or os.getcwd() for each in sys.path)  # noqa: PTH109  # text
-    with subprocess.Popen(  # noqa: S603  # our own module, no shell
+    with subprocess.Popen(  # noqa: S603  # nosec B603  # our own module, no shell
         [sys.executable, "-P", "-m", __package__, kind.name, str(path), str(out.fileno())],
         pass_fds=[out.fileno()],
         stdin=subprocess.DEVNULL,

@@ -93,7 +93,7 @@ def parse(text: str, path: Path) -> Any:
     try:
         if path.suffix.lower() == ".json":
             return as_json_value(json.loads(text, parse_constant=_no_constant, object_pairs_hook=distinct))
-        tree = yaml.load(text, YAML_LOADER)  # noqa: S506  # both loaders are safe ones
+        tree = yaml.load(text, YAML_LOADER)  # noqa: S506  # nosec B506  # both loaders are safe ones
         # Each value takes a character at least, unless it is an alias: those can make terabytes of a line.
         if more_values_than(len(text), tree):
             raise RecordError(f"{path}: its YAML aliases hold more than the file itself: write it out")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
+import subprocess  # nosec B404  # the type of the process that indexes
 import tempfile
 import threading
 import time

@@ -44,7 +44,7 @@ def _parse(text: str) -> Any:
             return json.loads(text, object_pairs_hook=distinct)
         except json.JSONDecodeError:
             pass
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506  # a SafeLoader
 
 
 class _Loader(DistinctMappings, yaml.SafeLoader):

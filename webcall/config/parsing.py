@@ -18,7 +18,7 @@ def parse(text: str, path: str) -> dict[Any, Any]:
     setting twice in one place.
     """
     try:
-        tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+        tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # nosec B506  # a SafeLoader
     except _Twice as error:
         raise ConfigError([f"{shown(path)}: {error}"]) from None
     except yaml.MarkedYAMLError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from typing import Any
 
 from webcall.rates import Rate
@@ -17,7 +18,7 @@ def _with_scheme(plain: str, address: str) -> str:
 def _as_seen_here(bind: str) -> str:
     host, _, port = bind.rpartition(":")
     # Where it listens on every address, this machine's own is one.
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104
+    host = {"": "127.0.0.1", str(IPv4Address(0)): "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     return f"http://{host}:{port}"
 
 

@@ -13,11 +13,13 @@ REQUEST: dict[str, Any] = {
     "text_only": False,
 }
 
+_SIGNED = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
+
 TOKEN = envelope(
     "Token generated successfully",
     {
         "room_name": "550e8400-e29b-41d4-a716-446655440000_ab12cd34",
-        "token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl",
+        "token": _SIGNED,
         "server_url": "wss://livekit.example.com",
         "expires_at": "2026-01-01T12:01:00Z",
     },
@@ -38,7 +40,7 @@ TOKEN_SOURCE_REQUEST: dict[str, Any] = {
 
 TOKEN_SOURCE: dict[str, Any] = {
     "server_url": "wss://livekit.example.com",
-    "participant_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl",
+    "participant_token": _SIGNED,
     "room_name": "550e8400-e29b-41d4-a716-446655440000_ab12cd34",
     "participant_name": "Ada",
 }

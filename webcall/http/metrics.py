@@ -14,7 +14,10 @@ from webcall.http import observing
 from webcall.http.auth import bearer_token
 from webcall.http.envelope import failure
 
-NO_TOKEN = "The metrics token is missing or not valid. Send it as: Authorization: Bearer <http.metrics_token>"  # noqa: S105
+NO_TOKEN = (
+    "The metrics token is missing or not valid. "  # noqa: S105  # nosec B105  # a message
+    "Send it as: Authorization: Bearer <http.metrics_token>"
+)
 
 # Whatever a stranger makes up has no label of its own.
 _NO_ROUTE = "none"

@@ -318,5 +318,5 @@ class Watcher:
     async def _may_act(self, what: str) -> bool:
         mine = await self._claims.take(what, _CLAIMED_S)
         if mine is None:
-            await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311  # no secret
+            await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311  # nosec B311  # no secret
         return mine is not False
