@@ -158,6 +158,17 @@ def test_every_page_is_linked_from_the_readme() -> None:
         assert f"]({page.relative_to(ROOT)})" in readme, page.name
 
 
+def test_the_form_of_the_changelog() -> None:
+    """The newest version is the package's, changes stand in Keep a Changelog's groups, and none twice."""
+    page = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", page, re.MULTILINE)
+    assert versions[0] == re.search(r"version=\"(.+?)\"", (ROOT / "setup.py").read_text())[1]  # type: ignore[index]
+    groups = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", page, re.MULTILINE)) <= groups
+    bullets = re.findall(r"^- .+$", page, re.MULTILINE)
+    assert len(bullets) == len(set(bullets))
+
+
 def test_messages_on_the_troubleshooting_page_are_the_services() -> None:
     """Every message that the page quotes is one that the code writes."""
     sources = (path for top in ("webcall", "plugins") for path in (ROOT / top).rglob("*.py"))
