@@ -1,9 +1,9 @@
 """`make cluster`: a deployment on several machines, all of it on this one's loopback address.
 
 Two LiveKit nodes on one Redis, two nodes of the service, nginx in front of both pairs, a MongoDB-compatible
-server with the sample's key and assistant, limits in Redis, a watcher and a worker. Ports are free ones. Prints a
-`curl` line, and ends everything on Ctrl-C. Its data are in a temporary folder, which goes with it, its logs
-too; WEBCALL_INSTANCE names a folder that stays.
+server with the sample's key and assistant, limits in Redis, a watcher and a worker. Ports are free ones.
+Prints a `curl` line, and ends everything on Ctrl-C. Its data and logs are in a temporary folder, which goes
+with it; WEBCALL_INSTANCE names a folder that stays.
 """
 
 from __future__ import annotations
