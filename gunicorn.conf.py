@@ -23,6 +23,7 @@ from gunicorn import glogging, systemd
 
 from webcall import logs
 from webcall.errors import ConfigError
+from webcall.serving.listening import let_nobody_in
 from webcall.startup import prepare
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Logger(glogging.Logger):
 wsgi_app = "wsgi:app"
 bind = _config.http.bind
 workers = _config.http.workers
-worker_class = "gthread"
+worker_class = "webcall.serving.worker.Worker"
 threads = _config.http.threads
 # Kept-alive connections count, and a worker that runs out of descriptors while accepting dies.
 worker_connections = max(threads + 1, min(4096, _raise_limit_of_open_files(8192) // 2))
@@ -180,6 +181,21 @@ def when_ready(server: Arbiter) -> None:
             server.log.error("settings refused: the workers go on with the old ones")
 
     server.app.reload, server.reload = read_or_refuse, reload_or_go_on
+    _lose_nobody_at_the_end(server)
+
+
+def _lose_nobody_at_the_end(server: Arbiter) -> None:
+    """See to it that on SIGTERM no connection comes that no worker takes any more."""
+    stop = server.stop
+
+    def stop_in_order(graceful: bool = True) -> None:
+        # Sockets that another master or systemd has too live on.
+        ours = server.reexec_pid == 0 and server.master_pid == 0 and not server.systemd
+        if graceful and ours:
+            let_nobody_in(listener.sock for listener in server.LISTENERS)
+        stop(graceful)
+
+    server.stop = stop_in_order
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:

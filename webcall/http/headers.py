@@ -17,7 +17,7 @@ RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
 _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # Scripts of other origins read answers by CORS, which the resource policy does not touch: it keeps them
 # from being drawn into a page as an image or a script.
-_EVERYWHERE = {
+EVERYWHERE = {
     POLICY: _NOTHING,
     RESOURCE_POLICY: "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -52,6 +52,6 @@ def init_app(app: Flask) -> None:
     @app.after_request
     def harden(response: Response) -> Response:
         page = response.mimetype == "text/html"
-        for name, value in {**_EVERYWHERE, **(_PAGES if page else {})}.items():
+        for name, value in {**EVERYWHERE, **(_PAGES if page else {})}.items():
             response.headers.setdefault(name, value)
         return response

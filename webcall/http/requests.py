@@ -56,10 +56,14 @@ def _begin() -> None:
     structlog.contextvars.bind_contextvars(request_id=_begin_id())
 
 
+def readable_id(given: str) -> str | None:
+    """Return a caller's own X-Request-ID if it can be one, and is not like a key."""
+    return given if _REQUEST_ID.match(given) and not _LIKE_A_KEY.search(given) else None
+
+
 def _begin_id() -> str:
-    given = request.headers.get("X-Request-ID", "")
-    fine = _REQUEST_ID.match(given) and without_keys(given) == given
-    g.request_id = given if fine else uuid.uuid4().hex
+    given = readable_id(request.headers.get("X-Request-ID", ""))
+    g.request_id = given if given and without_keys(given) == given else uuid.uuid4().hex
     return str(g.request_id)
 
 

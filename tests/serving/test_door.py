@@ -1,0 +1,163 @@
+"""The 503 of the worker process: the same answer as the application's, and who gets it."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.deployment import MakeApp, Service, bearer, store_records
+from tests.support.fake_livekit import Exchange, FakeLiveKit
+from tests.support.http import CALL, JSON, get, send
+from webcall.serving.door import Door
+from webcall.serving.worker import MAX_WAIT_S, STANDING_S
+
+PAGE = "https://shop.example.com"
+BODY = {"assistant_id": "helper"}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeLiveKit]:
+    server = FakeLiveKit()
+    yield server
+    server.close()
+
+
+class Wire:
+    """Bytes in the place of a connection."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def makefile(self, _: str) -> io.BytesIO:
+        return io.BytesIO(self.content)
+
+
+def parsed(content: bytes) -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(Wire(content))  # type: ignore[arg-type]
+    response.begin()
+    return response
+
+
+@pytest.mark.parametrize("origins", ["*", PAGE, "https://else.example.com", "off"])
+def test_it_is_the_applications_answer(
+    make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest, origins: str
+) -> None:
+    """Body and headers are those of a 503 from the application, for a page's script as well."""
+    app = make_app(fake.environment | store_records("env", tmp_path, request), http={"cors_origins": origins})
+    services = app.extensions["webcall"]
+    services.use_threads(1)
+    headers = {"Origin": PAGE, "X-Request-ID": "mine"}
+    with services.gate.enter():
+        theirs = app.test_client().post(CALL, json=BODY, headers=bearer() | headers)
+    assert theirs.status_code == 503
+    sent = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    ours = parsed(Door(services).answer(f"POST {CALL} HTTP/1.1\r\n{sent}\r\n".encode()))
+    assert ours.status == 503
+    assert json.loads(ours.read()) == theirs.json
+    extra = {"Connection": "close", "Content-Length": ours.headers["Content-Length"]}
+    assert dict(ours.headers) == dict(theirs.headers) | extra
+
+
+def test_ids(make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A caller's own id is taken where it can be one, and nothing else of a request is in the answer."""
+    services = make_app(fake.environment | store_records("env", tmp_path, request)).extensions["webcall"]
+    door = Door(services)
+    for given in ("", "x" * 129, "a b", "lvk_" + "k" * 43, "<script>"):
+        answer = door.answer(f"POST {CALL} HTTP/1.1\r\nX-Request-ID: {given}\r\n\r\n".encode())
+        assert len(parsed(answer).headers["X-Request-ID"]) == 32
+    assert len(parsed(door.answer(b"\xff\x00")).headers["X-Request-ID"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("sent", "whole"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbod", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbodyGET", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n", False),
+        (b"", False),
+    ],
+)
+def test_whole_requests(sent: bytes, whole: bool) -> None:
+    """What has come whole may be closed at once; everything else is read on."""
+    assert Door.is_whole(sent) is whole
+
+
+def test_who_is_turned_away(
+    make_service: Callable[[Mapping[str, str]], Service],
+    fake: FakeLiveKit,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """With all places taken: the first to come waits, later ones get 503 at once, and /health is answered."""
+    released = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        released.wait(60)
+        exchange.serve()
+
+    fake.script = hang
+    records = store_records("env", tmp_path, request)
+    service = make_service(
+        fake.environment | records | {"WEBCALL_THREADS": "8", "WEBCALL_LIMIT_PER_KEY": "off"}
+    )
+
+    def timed() -> tuple[int, float]:
+        began = time.monotonic()
+        return send(service.port, BODY, bearer() | JSON).status, time.monotonic() - began
+
+    with ThreadPoolExecutor(8) as pool:
+        hanging = [pool.submit(timed) for _ in range(6)]
+        while fake.count("CreateRoom") < 6:
+            time.sleep(0.01)
+        waiting = pool.submit(timed)
+        while not waiting.done():
+            began = time.monotonic()
+            assert get(service.port, "/health").status == 200
+            assert time.monotonic() - began < MAX_WAIT_S
+        status, took = waiting.result()
+        assert status == 503
+        assert MAX_WAIT_S <= took < MAX_WAIT_S + 2
+        # Once more somebody waits, and has waited for a while.
+        waiting = pool.submit(timed)
+        time.sleep(STANDING_S + 0.3)
+        assert late_body(service.port) == 503
+        assert not waiting.done(), "it came before"
+        assert waiting.result()[0] == 503
+        released.set()
+        assert {future.result()[0] for future in hanging} == {200}
+    text = get(service.port, "/metrics").body.decode()
+    assert 'webcall_requests_total{route="turned away",status="503"} 3.0' in text
+    assert 'webcall_refused_total{reason="busy"} 3.0' in text
+    until = time.monotonic() + 10
+    while "overload is over" not in service.log.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert service.log.read_text().count("overloaded: requests are turned away") >= 1
+
+
+def late_body(port: int) -> int:
+    """Send a request whose body comes after its answer, which must not be lost by a reset."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.putrequest("POST", CALL)
+    for name, value in (bearer() | JSON | {"Content-Length": "50000"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(b"x" * 30000)
+    time.sleep(0.1)
+    connection.send(b"x" * 20000)
+    answer = connection.getresponse()
+    assert answer.read()
+    assert answer.headers["Retry-After"] == "1"
+    connection.close()
+    return answer.status

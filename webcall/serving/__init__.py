@@ -1,0 +1,1 @@
+"""How gunicorn serves the application; what gunicorn.conf.py needs beside settings."""

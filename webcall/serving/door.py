@@ -1,0 +1,110 @@
+"""What the worker process says itself, without a thread and without the application: 503, busy."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+
+import structlog
+
+from webcall.core.gate import RETRY_AFTER_S
+from webcall.core.services import Services
+from webcall.http.cors import EXPOSED_HEADERS
+from webcall.http.envelope import envelope
+from webcall.http.errors import BUSY
+from webcall.http.headers import EVERYWHERE
+from webcall.http.requests import readable_id
+from webcall.origins import is_allowed
+
+log = structlog.stdlib.get_logger("webcall.serving")
+
+# As it stands in the counts where no route was looked for.
+TURNED_AWAY = "turned away"
+# An overload is over when nobody was turned away for so long.
+_QUIET_S = 1.0
+
+_HEADER = re.compile(rb"\r\n(x-request-id|origin):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
+
+
+class Door:
+    """Knows calls from other requests, and turns them away."""
+
+    def __init__(self, services: Services) -> None:
+        self._counters = services.counters
+        self._gate = services.gate
+        self._cors = services.config.http.cors_origins
+        self._body = json.dumps(envelope(BUSY, success=False)).encode()
+        fixed = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(self._body)),
+            "Connection": "close",
+            "Cache-Control": "no-store",
+            "Retry-After": str(RETRY_AFTER_S),
+            **EVERYWHERE,
+        }
+        self._head = b"HTTP/1.1 503 Service Unavailable\r\n" + _lines(fixed)
+        self._exposed = ", ".join(EXPOSED_HEADERS)
+        self._began: float | None = None
+        self._last = 0.0
+        self._count = 0
+
+    @property
+    def places(self) -> int:
+        """How many calls may have a thread at once."""
+        return self._gate.places
+
+    @staticmethod
+    def is_call(beginning: bytes) -> bool:
+        """Return whether a request that begins so may wait for LiveKit or a store."""
+        return beginning.partition(b" ")[2].startswith(b"/web_call/")
+
+    @staticmethod
+    def is_whole(sent: bytes) -> bool:
+        """Return whether this is a whole request, so that nothing more is to come; False where in doubt."""
+        head, end, body = sent.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        return bool(end) and len(body) == (int(length[1]) if length else 0) and b"chunked" not in head.lower()
+
+    def answer(self, sent: bytes) -> bytes:
+        """Count a request of which this much has come, and return the whole answer to it."""
+        self._note()
+        found = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(sent)}
+        own = {"X-Request-ID": readable_id(found.get(b"x-request-id", "")) or uuid.uuid4().hex}
+        own |= self._cors_headers(found.get(b"origin", ""))
+        return self._head + _lines(own) + b"\r\n" + self._body
+
+    def _cors_headers(self, origin: str) -> dict[str, str]:
+        """Let a page's script read the answer, as webcall.http.cors does."""
+        if not self._cors:
+            return {}
+        if self._cors == ("*",):
+            return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": self._exposed}
+        if not is_allowed(origin, self._cors):
+            return {"Vary": "Origin"}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": self._exposed,
+            "Vary": "Origin",
+        }
+
+    def _note(self) -> None:
+        self._last = time.monotonic()
+        self._count += 1
+        self._counters.requests.labels(TURNED_AWAY, "503").inc()
+        self._counters.refused.labels("busy").inc()
+        if self._began is None:
+            self._began = self._last
+            log.warning("overloaded: requests are turned away")
+
+    def look(self, now: float) -> None:
+        """Tell the end of an overload."""
+        if self._began is not None and now - self._last > _QUIET_S:
+            log.warning("overload is over", turned_away=self._count, for_s=round(self._last - self._began, 1))
+            self._began, self._count = None, 0
+
+
+def _lines(headers: dict[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")

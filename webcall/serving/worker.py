@@ -1,0 +1,281 @@
+"""gunicorn's threaded worker, made to hold under overload and over restarts.
+
+gunicorn's own (`gthread`) gives each connection that it accepts to its pool of threads, in front of which
+they wait without a bound: at three times the load that is served everybody waits for longer than they
+stay. It closes connections in its main loop, for up to two seconds each, and it ends with connections in
+the listening socket that nobody has taken, which the kernel resets. This worker
+
+- gives a thread only to a connection whose request has begun to arrive, calls and all else apart, so that
+  `/health` and `/metrics` are answered whatever calls do;
+- answers 503 itself, without a thread, where calls have waited for too long;
+- takes what is in the listening socket before it ends (see also `webcall.serving.listening`).
+
+It builds upon parts of gunicorn that are no promise: setup.py bounds the version, and
+tests/serving/test_gunicorn_parts.py tells what has changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Literal
+
+from gunicorn import util
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+from webcall.serving.door import Door
+
+# A call waits so long for a thread, and then gets 503; see webcall.core.gate, which bounds what is inside.
+MAX_WAIT_S = 1.0
+# All else waits, too, until a thread is let go by a client that sends half a request.
+_OTHERS_WAIT_S = 15.0
+# While the call that waits for longest has waited for so long, those who come get their 503 at once.
+STANDING_S = 0.25
+# A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
+SILENCE_S = 10.0
+# How long a connection that was answered and closed is read on, so that the answer arrives (RFC 9112, 9.6).
+LINGER_S = 2.0
+# After SIGTERM: at least so long, and until the listening socket is empty, connections are taken.
+DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
+SWITCH_S = 0.0005
+_ACCEPTED_AT_ONCE = 8
+
+Kind = Literal["call", "other"]
+
+
+class Parked:
+    """Connections that wait in the poller, each for so long at most, those first that came first."""
+
+    def __init__(self, poller: Any, patience_s: float, readable: Callable[[Any], None]) -> None:
+        """Take whom to tell of a connection that has something to say; it is parked no more then."""
+        self.patience_s = patience_s
+        self._poller = poller
+        self._readable = readable
+        self._until: dict[Any, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, conn: Any) -> None:
+        """Park a connection, which does not block."""
+        self._until[conn] = time.monotonic() + self.patience_s
+        self._poller.register(conn.sock, selectors.EVENT_READ, partial(self._tell, conn))
+
+    def _tell(self, conn: Any, _: Any) -> None:
+        if self._leave(conn):
+            self._readable(conn)
+
+    def _leave(self, conn: Any) -> bool:
+        if self._until.pop(conn, None) is None:
+            return False
+        self._poller.unregister(conn.sock)
+        return True
+
+    def expired(self, now: float) -> Iterator[Any]:
+        """Give those who have waited for too long, parked no more."""
+        while self._until:
+            conn, until = next(iter(self._until.items()))
+            if until > now:
+                return
+            self._leave(conn)
+            yield conn
+
+    def hurry(self, patience_s: float) -> None:
+        """Let nobody wait for longer than so long from now on."""
+        self.patience_s = min(self.patience_s, patience_s)
+        latest = time.monotonic() + patience_s
+        for conn, until in self._until.items():
+            self._until[conn] = min(until, latest)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """One worker process. All but `handle`, which runs in the pool's threads, runs in the main one."""
+
+    alive: bool
+
+    def run(self) -> None:
+        """Serve until SIGTERM, and then end in good order."""
+        # This thread gives the interpreter away at each system call, and gets it back after so long at most.
+        # By default that is 5 ms, while threads compute: a few dozen connections a second.
+        sys.setswitchinterval(SWITCH_S)
+        self.door = Door(self.wsgi.extensions["webcall"])
+        self.accepted = 0
+        self.addresses = {listener: listener.getsockname() for listener in self.sockets}
+        self.running: dict[Kind, int] = {"call": 0, "other": 0}
+        # With each connection the moment at which it is turned away.
+        self.queues: dict[Kind, deque[tuple[Any, float]]] = {"call": deque(), "other": deque()}
+        self.silent = Parked(self.poller, SILENCE_S, self.begin)
+        # gthread asks for its length, to keep room for new connections.
+        self.keepalived_conns = self.idle = Parked(self.poller, self.cfg.keepalive, self.begin)
+        self.lingering = Parked(self.poller, LINGER_S, self.read_on)
+        self.poller.register(
+            self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
+        )
+        self.set_accept_enabled(True)
+        while self.alive and self.is_parent_alive():
+            self.set_accept_enabled(self.nr_conns < self.worker_connections)
+            self.turn()
+        self.alive = False
+        self.finish()
+
+    def turn(self, timeout_s: float = 1.0) -> None:
+        """Wait for what happens next, and see to it."""
+        self.notify()
+        now = time.monotonic()
+        ends = [queue[0][1] for queue in self.queues.values() if queue]
+        self.wait_for_and_dispatch_events(max(0.0, min([now + timeout_s, *ends]) - now))
+        now = time.monotonic()
+        for queue in self.queues.values():
+            while queue and queue[0][1] <= now:
+                self.turn_away(queue.popleft()[0])
+        for parked in (self.silent, self.idle, self.lingering):
+            for conn in parked.expired(now):
+                self.close(conn)
+        self.door.look(now)
+
+    def finish(self) -> None:
+        """Take who is at the door, answer everybody, and end."""
+        began = time.monotonic()
+        for parked in (self.silent, self.idle):
+            # Each is answered with `Connection: close`; who says nothing meanwhile is let go.
+            parked.hurry(STOP_KEEPALIVE_LINGER)
+        self.set_accept_enabled(True)
+        while True:
+            self.accepted = 0
+            self.turn(0.02)
+            waited = time.monotonic() - began
+            if waited > MOST_DRAIN_S or (waited > DRAIN_S and not self.accepted):
+                break
+        self.set_accept_enabled(False)
+        # Now, and not when the last request has its answer: nobody takes who comes from now on.
+        for listener in self.sockets:
+            listener.close()
+        while self.nr_conns > 0 and time.monotonic() - began < self.cfg.graceful_timeout:
+            self.turn(0.1)
+        self.tpool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+
+    def accept(self, listener: Any) -> None:
+        """Take new connections."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                client, address = listener.accept()
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                    raise
+                return
+            self.accepted += 1
+            self.nr_conns += 1
+            conn = TConn(self.cfg, client, address, self.addresses[listener])
+            # Its request waits for a thread, and not a thread for its request.
+            conn.data_ready = True
+            self.begin(conn)
+
+    def begin(self, conn: Any) -> None:
+        """Let a connection that may have something to say begin its request."""
+        if self.cfg.is_ssl:
+            self.enqueue(conn, "call")
+            return
+        try:
+            beginning = conn.sock.recv(64, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.silent.add(conn)
+        except OSError:
+            self.close(conn)
+        else:
+            if beginning:
+                self.enqueue(conn, "call" if self.door.is_call(beginning) else "other")
+            else:
+                self.close(conn)
+
+    def enqueue(self, conn: Any, kind: Kind) -> None:
+        """Give the connection a thread, now or when one is free, or turn it away."""
+        queue = self.queues[kind]
+        now = time.monotonic()
+        if not queue and self.has_thread(kind):
+            self.start(conn, kind)
+        elif kind == "other":
+            queue.append((conn, now + _OTHERS_WAIT_S))
+        elif queue and queue[0][1] < now + MAX_WAIT_S - STANDING_S:
+            self.turn_away(conn)
+        else:
+            queue.append((conn, now + MAX_WAIT_S))
+
+    def has_thread(self, kind: Kind) -> bool:
+        """Return whether a thread is free; calls leave some for all else."""
+        if sum(self.running.values()) >= self.cfg.threads:
+            return False
+        return kind == "other" or self.running["call"] < self.door.places
+
+    def start(self, conn: Any, kind: Kind) -> None:
+        """Let a thread of the pool answer a request."""
+        self.running[kind] += 1
+        done = self.tpool.submit(self.handle, conn)
+        done.add_done_callback(lambda done: self.method_queue.defer(self.after_request, conn, kind, done))
+
+    def after_request(self, conn: Any, kind: Kind, done: Future[bool]) -> None:
+        """Give the thread to who waits for one, and keep the connection or close it."""
+        self.running[kind] -= 1
+        for waiting in ("other", "call"):
+            queue = self.queues[waiting]
+            while queue and self.has_thread(waiting):
+                self.start(queue.popleft()[0], waiting)
+        if done.cancelled() or done.exception() is not None:
+            self.close(conn)
+        elif not done.result():
+            self.say_goodbye(conn)
+        elif conn.parser.unreader.buf.getvalue():
+            # The next request has been read along with this one.
+            self.enqueue(conn, "call")
+        else:
+            conn.sock.setblocking(False)
+            self.idle.add(conn)
+
+    def turn_away(self, conn: Any) -> None:
+        """Answer 503 without a thread."""
+        try:
+            # Read, since a connection that is closed with something unread is reset, its answer with it.
+            sent = conn.sock.recv(65536)
+            conn.sock.send(self.door.answer(sent))
+        except OSError:
+            self.close(conn)
+        else:
+            if self.door.is_whole(sent):
+                self.close(conn)
+            else:
+                self.say_goodbye(conn)
+
+    def say_goodbye(self, conn: Any) -> None:
+        """Close the connection when the client has, so that the answer arrives; it has so long for it."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+        except OSError:
+            self.close(conn)
+        else:
+            self.read_on(conn)
+
+    def read_on(self, conn: Any) -> None:
+        """Read what nobody wants, until the client closes."""
+        try:
+            if conn.sock.recv(65536):
+                self.lingering.add(conn)
+            else:
+                self.close(conn)
+        except BlockingIOError:
+            self.lingering.add(conn)
+        except OSError:
+            self.close(conn)
+
+    def close(self, conn: Any) -> None:
+        """Close the connection."""
+        self.nr_conns -= 1
+        util.close(conn.sock)
