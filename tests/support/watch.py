@@ -158,7 +158,7 @@ async def watching(
         watcher = Watcher(OpenRooms(livekit), rules, claims or OnlyWatcher(), counters)
         events = RoomEvents(livekit_config(server))
         events.subscribe(watcher.on_event)
-        runner = web.AppRunner(serving.make_app(events, counters, ""))
+        runner = serving.make_runner(events, counters, "")
         await runner.setup()
         if port:
             await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -168,7 +168,7 @@ async def watching(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await runner.cleanup()
+            await serving.stop_serving(runner)
 
 
 MakeWatcher = Callable[..., Watching]

@@ -24,17 +24,17 @@ def look_at_watcher(config: Config) -> Iterator[Finding]:
             told = json.loads(answer.read(4096))["data"]
             swept_s, events, calls = told["last_sweep_s"], int(told["events"]), int(told["calls"])
             late = swept_s is None or float(swept_s) > 3 * config.watch.sweep_s + config.livekit.timeout_s
-    except urllib.error.URLError:
+    except (urllib.error.HTTPError, ValueError, KeyError, TypeError):
+        mend = "set watch.bind (WEBCALL_WATCH_BIND) to an address of its own"
+        yield Finding("watch", "warning", f"what answers at {bind} is no watcher", mend)
+        return
+    except OSError:
         yield Finding(
             "watch",
             "warning",
             f"no watcher answers at {bind}: a person whose assistant does not come or dies stays alone",
             "start `flask webcall watch`, or set watch.bind (WEBCALL_WATCH_BIND) to where it runs",
         )
-        return
-    except (OSError, ValueError, KeyError, TypeError):
-        mend = "set watch.bind (WEBCALL_WATCH_BIND) to an address of its own"
-        yield Finding("watch", "warning", f"what answers at {bind} is no watcher", mend)
         return
     if late:
         mend = "look at its log, and at livekit's line here"

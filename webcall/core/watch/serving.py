@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import os
 import signal
 from typing import Any
 
@@ -29,7 +30,8 @@ log = structlog.stdlib.get_logger("webcall.watch")
 WEBHOOK = "/livekit/webhook"
 # As the service's own limit of a body.
 _MOST_BYTES = 64 * 1024
-_ENDING_S = 1.0
+_ENDING_S = 0.5
+_SETTLING_S = 0.1
 
 
 async def watch(config: Config, livekit: LiveKit) -> None:
@@ -43,19 +45,15 @@ async def watch(config: Config, livekit: LiveKit) -> None:
     watcher = Watcher(OpenRooms(livekit), config.watch, claims, counters)
     events = RoomEvents(config.livekit)
     events.subscribe(watcher.on_event)
-    runner = web.AppRunner(
-        make_app(events, counters, config.http.metrics_token),
-        access_log=None,
-        shutdown_timeout=_ENDING_S,
-        handle_signals=False,
-    )
+    runner = make_runner(events, counters, config.http.metrics_token)
     await runner.setup()
     try:
         host, port = config.watch.address
         try:
             await web.TCPSite(runner, host or None, port).start()
         except OSError as error:
-            told = (error.strerror or "cannot be used").lower()
+            # asyncio puts words of its own around the system's.
+            told = os.strerror(error.errno).lower() if error.errno else "cannot be used"
             raise WebCallError(f"watch.bind: {config.watch.bind}: {told}") from None
         log.info("watching", bind=config.watch.bind, alone=isinstance(claims, OnlyWatcher))
         running = asyncio.create_task(watcher.run())
@@ -67,12 +65,27 @@ async def watch(config: Config, livekit: LiveKit) -> None:
                 await task
         log.info("stopped watching")
     finally:
-        await runner.cleanup()
+        await stop_serving(runner)
         await claims.close()
 
 
-def make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) -> web.Application:
-    """Return what answers LiveKit, and whoever asks for health and metrics."""
+def make_runner(events: RoomEvents, counters: WatchCounters, metrics_token: str) -> web.AppRunner:
+    """Return what serves LiveKit's events, health and metrics, when it is set up and given an address."""
+    app = _make_app(events, counters, metrics_token)
+    # By default it would wait a minute for LiveKit's connections, which are kept alive.
+    return web.AppRunner(app, access_log=None, shutdown_timeout=_ENDING_S, handle_signals=False)
+
+
+async def stop_serving(runner: web.AppRunner) -> None:
+    """Close the address and all connections."""
+    for site in list(runner.sites):
+        await site.stop()
+    # aiohttp waits in vain for one that was taken a moment ago and has no handler yet (seen with 3.14).
+    await asyncio.sleep(_SETTLING_S)
+    await runner.cleanup()
+
+
+def _make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) -> web.Application:
 
     async def webhook(request: web.Request) -> web.Response:
         signature = request.headers.get("Authorization", "")
@@ -92,8 +105,9 @@ def make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) ->
         return _answer(200, "The watcher runs", data=data)
 
     async def metrics(request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        if metrics_token and not hmac.compare_digest(given, metrics_token.encode()):
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        good = scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), metrics_token.encode())
+        if metrics_token and not good:
             return _answer(401, "The metrics token is missing or not valid.", {"WWW-Authenticate": "Bearer"})
         return web.Response(body=counters.exposition(), headers={"Content-Type": counters.CONTENT_TYPE})
 
