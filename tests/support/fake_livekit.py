@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,8 @@ class FakeLiveKit:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"ws://127.0.0.1:{self.port}"
-        self._open: list[socket.socket] = []
+        self._open: deque[socket.socket] = deque()
+        self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -91,12 +93,13 @@ class FakeLiveKit:
 
     def hang_up(self) -> None:
         """Close every idle connection, as a server does that restarts."""
-        for connection in self._open:
+        # Taken out one by one: another may be accepted meanwhile.
+        while self._open:
+            connection = self._open.pop()
             # The thread that reads it holds the descriptor: closing alone would tell the client nothing.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
-        self._open.clear()
 
     def stop_listening(self) -> None:
         """Refuse new connections."""
@@ -107,6 +110,7 @@ class FakeLiveKit:
 
     def close(self) -> None:
         """Stop listening, and close what is open."""
+        self._closed = True
         self.stop_listening()
         self.hang_up()
 
@@ -118,6 +122,9 @@ class FakeLiveKit:
                 return
             self.connections += 1
             self._open.append(connection)
+            if self._closed:
+                self.hang_up()
+                return
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:

@@ -80,8 +80,9 @@ class Counters:
             "Whether LiveKit, a backend or the limits' storage answered when last asked: 1 or 0.",
             ["backend"],
             registry=registry,
-            # Whichever process asked last knows best, were it to end right after.
-            multiprocess_mode="mostrecent",
+            # Whichever process asked last knows best. Of the living: those before a reload may have
+            # had other backends.
+            multiprocess_mode="livemostrecent",
         )
         self.in_flight = Gauge(
             "webcall_in_flight",

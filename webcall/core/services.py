@@ -226,7 +226,7 @@ class Services:
         """Give back connections and threads; for the end of the process. What fails does so in the log."""
         if not self._closed:
             # Never released: an asking that came later would open again what is closed here.
-            self._seeing.acquire(timeout=1)
+            self._seeing.acquire(timeout=2)
             self._closed = True
         with self.making:
             made, self._made = list(self._made.values()), {}

@@ -11,10 +11,11 @@ import fcntl
 import os
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -27,9 +28,10 @@ log = structlog.stdlib.get_logger("webcall.metrics")
 
 # In place of a process id in a file's name: no process of ours has it.
 _THE_DEAD = 0
+# What can be added up. The service's gauges are of the living alone, and go with their process.
+_KINDS = ("counter", "histogram")
 # An answer is read in some milliseconds, unless its process has been stopped meanwhile.
 _PATIENCE_S = 0.5
-_Counts = dict[str, tuple[float, float]]
 
 
 def folder() -> Path | None:
@@ -59,37 +61,33 @@ def bury(pid: int) -> None:
     try:
         mark_process_dead(pid, str(shared))  # type: ignore[no-untyped-call]
         with _locked(shared, fcntl.LOCK_EX, patience_s=_PATIENCE_S):
-            for path in shared.glob(f"*_{pid}.db"):
-                _add(path, path.with_name(f"{path.stem.rpartition('_')[0]}_{_THE_DEAD}.db"))
+            for kind in _KINDS:
+                _add(shared / f"{kind}_{pid}.db", shared / f"{kind}_{_THE_DEAD}.db")
     except OSError as error:
         log.warning("counts of an ended worker stay in files of their own", error=error.strerror)
 
 
 def _add(path: Path, total: Path) -> None:
     """Add one file's counts to another's, and remove it."""
-    sums = _read(total)
-    for key, (value, at) in _read(path).items():
-        known, known_at = sums.get(key, (0.0, 0.0))
-        if path.name.startswith("gauge_"):
-            # Of those that are left when their process has ended, each holds the latest that it saw.
-            sums[key] = max((known_at, known), (at, value))[::-1]
-        else:
-            sums[key] = known + value, at
+    if not path.exists():
+        return
+    sums = Counter(_read(total))
+    sums.update(_read(path))
     unfinished = total.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     written = MmapedDict(str(unfinished))  # type: ignore[no-untyped-call]
-    for key, (value, at) in sums.items():
-        written.write_value(key, value, at)  # type: ignore[no-untyped-call]
+    for key, value in sums.items():
+        written.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
     written.close()  # type: ignore[no-untyped-call]
     unfinished.replace(total)
     path.unlink()
 
 
-def _read(path: Path) -> _Counts:
+def _read(path: Path) -> dict[str, float]:
     """Return what a file holds. One that its process did not finish to make holds nothing."""
     try:
         found = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
-        return cast(_Counts, {key: (value, at) for key, value, at, _ in found})
+        return {key: value for key, value, _, _ in found}
     except FileNotFoundError:
         return {}
     except (struct.error, RuntimeError, UnicodeDecodeError):
