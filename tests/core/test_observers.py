@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import types
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_failing_and_hanging_observers_touch_nobody_else() -> None:
     """One that raises and one that hangs leave the third told of everything; what is lost is counted."""
     hanging = threading.Event()
     told: list[str] = []
+    counts: Counter[tuple[str, str]] = Counter()
 
     def fail(call: CreatedCall) -> None:
         raise ValueError(call.room_name)
@@ -79,16 +81,16 @@ def test_failing_and_hanging_observers_touch_nobody_else() -> None:
             Observer("good", {CREATED: lambda call: told.append(call.room_name)}),
         ],
         max_waiting=5,
+        count=lambda plugin, result: counts.update([(plugin, result)]),
     )
     began = time.monotonic()
     for number in range(20):
         observers.created(created(f"room-{number}"))
         wait_for(lambda number=number: len(told) == number + 1)
-    counts = observers.counts()
     # One is with the hanging observer, five wait.
-    assert counts["hangs"].dropped == 14
-    wait_for(lambda: counts["fails"].failed == 20)
-    assert counts["good"].told == 20
+    assert counts["hangs", "dropped"] == 14
+    wait_for(lambda: counts["fails", "failed"] == 20)
+    wait_for(lambda: counts["good", "told"] == 20)
     assert time.monotonic() - began < 5
     hanging.set()
     observers.close()
@@ -153,6 +155,10 @@ def test_service_tells_of_calls_and_refusals(spying: types.ModuleType, client: F
     client.post("/web_call/get_token", headers=bearer(), data="{")
     client.get("/health")
     wait_for(lambda: len(spying.heard) == 4)
+    failed = 'webcall_observer_events_total{plugin="bad_plugin",result="failed"} 1.0'
+    wait_for(lambda: failed in client.get("/metrics").text)
+    dropped = 'webcall_observer_events_total{plugin="spy_plugin",result="dropped"} 0.0'
+    assert dropped in client.get("/metrics").text
     call, *refusals = spying.heard
     assert (call.room_name, call.assistant_id, call.owner) == (
         placed.json["data"]["room_name"],

@@ -75,6 +75,12 @@ class Counters:
             "Counts that the limits' storage did not take: it failed, or was left alone after it had.",
             registry=registry,
         )
+        self.observer_events = Counter(
+            "webcall_observer_events",
+            "What plugins were told of calls: told, failed (it raised), or dropped (it was too slow).",
+            ["plugin", "result"],
+            registry=registry,
+        )
         self.backend_up = Gauge(
             "webcall_backend_up",
             "Whether LiveKit, a backend or the limits' storage answered when last asked: 1 or 0.",

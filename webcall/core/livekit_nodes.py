@@ -11,6 +11,8 @@ import time
 
 from livekit import api
 
+from webcall.core.participants import is_person
+
 # Two times three seconds are more than the five for which LiveKit believes in a node that has died.
 _TRIES = 3
 _PAUSE_S = 0.2
@@ -43,7 +45,6 @@ async def newcomers_in(client: api.LiveKitAPI, name: str) -> bool:
         if error.status == 404:
             return False
         raise
-    served = (api.ParticipantInfo.Kind.AGENT, api.ParticipantInfo.Kind.EGRESS)
     # The list goes on holding those who were in the room when its node died, for as long as it is there.
     since = time.time() - _NEWCOMER_S
-    return any(one.kind not in served and one.joined_at > since for one in found.participants)
+    return any(is_person(one.kind) and one.joined_at > since for one in found.participants)

@@ -16,15 +16,11 @@ from livekit import api
 
 from webcall.core.livekit import LiveKit
 from webcall.core.notices import TOPIC, Notice, as_packet
+from webcall.core.participants import is_assistant, is_person
 
 T = TypeVar("T")
 
-_KIND = api.ParticipantInfo.Kind
 _STATE = api.ParticipantInfo.State
-# Neither a person nor an assistant: LiveKit's own recorders and feeders.
-_SERVANTS = (_KIND.EGRESS, _KIND.INGRESS)
-# An avatar's or a recorder's helper that speaks for an assistant is none itself.
-_ON_BEHALF = "lk.publish_on_behalf"
 _NANO = 1e9
 
 
@@ -89,20 +85,14 @@ class OpenRooms:
         asked = api.ListParticipantsRequest(room=name)
         found = await self._ask(lambda client: _or_none(client.room.list_participants(asked)))
         participants = found.participants if found is not None else []
-        people = [
-            one
-            for one in participants
-            if one.kind not in (_KIND.AGENT, *_SERVANTS) and one.state == _STATE.ACTIVE
-        ]
+        people = [one for one in participants if is_person(one.kind) and one.state == _STATE.ACTIVE]
         return Present(
             people=len(people),
             # One that is on its way in counts.
             assistants=frozenset(
                 one.identity
                 for one in participants
-                if one.kind == _KIND.AGENT
-                and one.state != _STATE.DISCONNECTED
-                and _ON_BEHALF not in one.attributes
+                if is_assistant(one.kind, one.attributes) and one.state != _STATE.DISCONNECTED
             ),
             joined_at=min((float(one.joined_at) for one in people), default=None),
         )

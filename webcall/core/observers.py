@@ -37,21 +37,21 @@ class Observer:
     hooks: Mapping[str, Callable[..., Any]]
 
 
-@dataclass(slots=True)
-class Counts:
-    """What became of the events of one observer since the process began."""
+Count = Callable[[str, str], object]
+"""Called with the plugin's name and what became of an event: `told`, `failed` or `dropped`."""
 
-    told: int = 0
-    failed: int = 0
-    dropped: int = 0
-    slow: int = 0
+
+def _uncounted(_plugin: str, _result: str) -> None:
+    return
 
 
 class Observers:
     """All observers of one process. Their threads start with the first event, after the fork."""
 
-    def __init__(self, observers: Sequence[Observer], max_waiting: int = MAX_WAITING) -> None:
-        self._lines = [_Line(observer, max_waiting) for observer in observers]
+    def __init__(
+        self, observers: Sequence[Observer], max_waiting: int = MAX_WAITING, count: Count = _uncounted
+    ) -> None:
+        self._lines = [_Line(observer, max_waiting, count) for observer in observers]
 
     def created(self, call: CreatedCall) -> None:
         """Tell of a call that was placed. Returns at once."""
@@ -72,10 +72,6 @@ class Observers:
         """Return whether any of them implements this hook."""
         return any(hook in line.observer.hooks for line in self._lines)
 
-    def counts(self) -> dict[str, Counts]:
-        """Return what became of the events, by plugin."""
-        return {line.observer.plugin: line.counts for line in self._lines}
-
     def close(self) -> None:
         """Tell what is waiting, for at most two seconds, and end the threads."""
         until = time.monotonic() + CLOSING_S
@@ -88,9 +84,10 @@ class Observers:
 class _Line:
     """The queue and thread of one observer."""
 
-    def __init__(self, observer: Observer, max_waiting: int) -> None:
+    def __init__(self, observer: Observer, max_waiting: int, count: Count) -> None:
         self.observer = observer
-        self.counts = Counts()
+        self._count = count
+        self._dropped = 0
         self._waiting: queue.Queue[tuple[str, dict[str, Any]] | None] = queue.Queue(max_waiting)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -103,11 +100,12 @@ class _Line:
         try:
             self._waiting.put_nowait((hook, arguments))
         except queue.Full:
-            self.counts.dropped += 1
+            self._dropped += 1
+            self._count(self.observer.plugin, "dropped")
             now = time.monotonic()
             if now - self._told_of_drops >= _QUIET_S:
                 self._told_of_drops = now
-                log.warning("observer too slow", plugin=self.observer.plugin, dropped=self.counts.dropped)
+                log.warning("observer too slow", plugin=self.observer.plugin, dropped=self._dropped)
 
     def end(self) -> None:
         if self._thread is not None:
@@ -137,11 +135,10 @@ class _Line:
             try:
                 self.observer.hooks[hook](**arguments)
             except Exception as error:
-                self.counts.failed += 1
+                self._count(self.observer.plugin, "failed")
                 log.error("observer failed", plugin=self.observer.plugin, hook=hook, **describe(error))
             else:
-                self.counts.told += 1
+                self._count(self.observer.plugin, "told")
             took_s = time.monotonic() - began
             if took_s > _SLOW_S:
-                self.counts.slow += 1
                 log.warning("observer slow", plugin=self.observer.plugin, hook=hook, took_s=round(took_s, 1))

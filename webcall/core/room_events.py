@@ -20,6 +20,7 @@ from livekit.protocol.models import DisconnectReason, ParticipantInfo
 from livekit.protocol.webhook import WebhookEvent
 
 from webcall.config.settings import LiveKitConfig
+from webcall.core.participants import is_assistant, is_person
 from webcall.errors import BackendError, Unauthorized
 from webcall.logs import describe
 
@@ -156,8 +157,8 @@ def _room_event(event: WebhookEvent) -> RoomEvent:
         room=room.name,
         room_since=since,
         identity=person.identity if about_one else "",
-        of_person=about_one and person.kind == ParticipantInfo.STANDARD,
-        of_assistant=about_one and person.kind == ParticipantInfo.AGENT,
+        of_person=about_one and is_person(person.kind),
+        of_assistant=about_one and is_assistant(person.kind, person.attributes),
         sid=room.sid,
         reason=_reason(person) if event.event == "participant_left" else "",
         at=float(event.created_at),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from functools import cached_property
+from itertools import product
 from typing import Any, Literal, TypeVar, cast
 
 import structlog
@@ -177,7 +178,14 @@ class Services:
     def observers(self) -> Observers:
         """Tells plugins of calls."""
         hooks = self.plugins.hooks_of((CREATED, REFUSED, ENDED))
-        return Observers([Observer(plugin, its_hooks) for plugin, its_hooks in hooks.items()])
+        events = self.counters.observer_events
+        for plugin, result in product(hooks, ("told", "failed", "dropped")):
+            # An alert on an increase sees the first one only where the line was there before.
+            events.labels(plugin, result)
+        return Observers(
+            [Observer(plugin, its_hooks) for plugin, its_hooks in hooks.items()],
+            count=lambda plugin, result: events.labels(plugin, result).inc(),
+        )
 
     @_once
     def readiness(self) -> Readiness:

@@ -15,14 +15,10 @@ from collections.abc import Callable
 import structlog
 from livekit import api, rtc
 
+from webcall.core.participants import is_assistant, is_person
+
 log = structlog.stdlib.get_logger("webcall.worker.attendance")
 
-_ASSISTANT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
-_NOBODY = (
-    _ASSISTANT,
-    rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS,
-    rtc.ParticipantKind.PARTICIPANT_KIND_INGRESS,
-)
 # How a client leaves on purpose, and how the server puts one out; all else may come back.
 _FOR_GOOD = (
     rtc.DisconnectReason.CLIENT_INITIATED,
@@ -34,9 +30,6 @@ BYE = "webcall.bye"
 # How often the server is asked for the human, and from which second on: most come at once.
 _LOOKS = ((0.0, 0.25), (5.0, 0.5), (15.0, 1.0))
 _SEEN = {"webcall.seen": "true"}
-
-# An avatar's or a recorder's helper that speaks for an assistant is none itself.
-_ON_BEHALF = "lk.publish_on_behalf"
 
 
 class Attendance:
@@ -69,7 +62,7 @@ class Attendance:
         if self.human is not None:
             return identity == self.human.identity
         participant = self._room.remote_participants.get(identity)
-        return participant is None or participant.kind not in _NOBODY
+        return participant is None or is_person(participant.kind)
 
     async def wait_for_human(self, livekit: api.LiveKitAPI, within_s: float) -> rtc.RemoteParticipant | None:
         """Return the human as soon as there is one, or None if nobody came in time."""
@@ -97,7 +90,7 @@ class Attendance:
                     api.ListParticipantsRequest(room=self._room.name)
                 )
                 for one in answer.participants:
-                    if int(one.kind) not in _NOBODY and one.state == api.ParticipantInfo.State.ACTIVE:
+                    if is_person(one.kind) and one.state == api.ParticipantInfo.State.ACTIVE:
                         await self._mark(livekit, one.identity)
                         return
             except Exception as error:
@@ -134,12 +127,12 @@ class Attendance:
         order = {
             one.identity: (one.joined_at_ms or one.joined_at * 1000, one.identity)
             for one in answer.participants
-            if one.kind == api.ParticipantInfo.Kind.AGENT and _ON_BEHALF not in one.attributes
+            if is_assistant(one.kind, one.attributes)
         }
         return me not in order or min(order.values()) != order[me]
 
     def _connected(self, participant: rtc.RemoteParticipant) -> None:
-        if participant.kind in _NOBODY:
+        if not is_person(participant.kind):
             return
         if self.human is None:
             self.human = participant
@@ -163,7 +156,7 @@ class Attendance:
 
 
 def _is_assistant(participant: rtc.RemoteParticipant) -> bool:
-    return participant.kind == _ASSISTANT and _ON_BEHALF not in participant.attributes
+    return is_assistant(participant.kind, participant.attributes)
 
 
 def _ignore() -> None:
