@@ -28,6 +28,7 @@ from webcall.core import readiness
 from webcall.core.stages import Stage
 from webcall.errors import LiveKitFault
 from webcall.http import observing
+from webcall.serving.door import TURNED_AWAY
 
 HELPER = {"assistant_id": "helper"}
 TOKEN = "metrics-token.of~the+tests/1="
@@ -168,7 +169,7 @@ def test_labels_are_nobodys(
     exposition = get(service.port, "/metrics").body.decode()
     for hidden in (OWNER, KEY[:12], "CANARY"):
         assert hidden not in exposition
-    routes = {rule.rule for rule in make_app(environment).url_map.iter_rules()} | {"none"}
+    routes = {rule.rule for rule in make_app(environment).url_map.iter_rules()} | {"none", TURNED_AWAY}
     allowed = {
         "route": routes,
         "status": {str(status) for status in (200, 201, 204, 400, 401, 403, 404, 405, 413, 422, 429, 500)},
