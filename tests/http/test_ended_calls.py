@@ -70,8 +70,7 @@ def deployment(livekit_binary: Path, redis_uri: str, tmp_path: Path) -> Iterator
     """Two processes that share Redis, and a LiveKit that knows the webhook twice, as a clumsy operator's."""
     port, audit = free_port(), tmp_path / "audit.jsonl"
     webhook = f"http://127.0.0.1:{port}/livekit/webhook"
-    server = LiveKitServer(livekit_binary, tmp_path)
-    server.configure(webhook={"api_key": server.key, "urls": [webhook, webhook]})
+    server = LiveKitServer(livekit_binary, tmp_path, [webhook, webhook])
     config = settings(
         limits={"storage_uri": redis_uri, "per_key": "off"},
         call={"departure_timeout_s": 2},

@@ -46,8 +46,8 @@ class LiveKitServer:
 
     def configure(self, **sections: Any) -> None:
         """Change whole sections of its settings, for its next start."""
-        settings = yaml.safe_load(self._config.read_text()) | sections
-        self._config.write_text(yaml.safe_dump(settings))
+        settings = yaml.safe_load(self.config.read_text()) | sections
+        self.config.write_text(yaml.safe_dump(settings))
 
     def start(self) -> None:
         """Start it and return when it answers."""
