@@ -1,14 +1,14 @@
 """Workers killed at random under many calls: does every person end with exactly one assistant?
 
-    python -m benchmarks.watch_storm [--calls 200] [--workers 10] [--wave 50] [--kills 5] [--seed 1]
+    python -m benchmarks.watch_storm [--calls 200] [--workers 10] [--wave 25] [--kills 3] [--seed 1]
 
-On a LiveKit server of its own, with workers without models (`tests/support/light_agent.py`), which start when
-the first people have joined. The calls come in waves. While a wave's people join and sit in their rooms,
-workers are killed with SIGKILL, at random moments and several at once, and started again. Two watchers look
-after the calls, agreeing by Redis where there is one; one of them is killed and started again too, and
-LiveKit sends each event twice to each, or none with `--no-events`. A wave is over when LiveKit's list of
-participants shows exactly one assistant beside each person, past the time for which it shows one that was
-killed, and goes on showing that. Ends with status 0 if that is so for all calls, and 1 if not.
+On a LiveKit server of its own, with workers without models (`tests/support/light_agent.py`), which start,
+with `--late`, when the first people have joined. The calls come in waves. While a wave's people join and sit in
+their rooms, workers are killed with SIGKILL, at random moments and several at once, and started again. Two
+watchers look after the calls, agreeing by Redis where there is one; one of them is killed and started again
+too, and LiveKit sends each event twice to each, or none with `--no-events`. A wave is over when LiveKit's
+list of participants shows exactly one assistant beside each person, past the time for which it shows one
+that was killed, and goes on showing that. Ends with status 0 if that is so for all calls, and 1 if not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -217,12 +218,14 @@ def storm(
     kills: int,
     seed: int,
     events: bool = True,
+    late: bool = False,
     within_s: float = 120,
     say: Callable[[str], object] = lambda _: None,
     **rules: Any,
 ) -> Outcome:
     """Run it: `calls` in waves of `wave`, `kills` times some of `workers` killed in each.
 
+    With `late` the workers start when the first wave's people have joined.
     With `events` LiveKit tells the watchers what happens, each event twice, else nothing.
     `rules` are settings of `watch`. Two watchers share a Redis where `redis-server` is there, else one works.
     """
@@ -245,6 +248,10 @@ def storm(
             watcher.begin()
         for watcher in watchers:
             watcher.until_log('"watching"', within_s=120)
+        for agent in () if late else agents:
+            agent.begin()
+        for agent in () if late else agents:
+            agent.until_log("worker registered", within_s=240)
         say(f"{len(watchers)} watchers are ready, for {workers} workers")
         run = Storm(server, agents, watchers, seed)
         left, number = calls, 0
@@ -269,10 +276,13 @@ def _redis(stack: ExitStack, folder: Path) -> str:
 def main() -> int:
     """Run it with the command line's numbers, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name, default in (("calls", 200), ("workers", 10), ("wave", 50), ("kills", 5), ("seed", 1)):
+    for name, default in (("calls", 200), ("workers", 10), ("wave", 25), ("kills", 3), ("seed", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--no-events", dest="events", action="store_false")
+    parser.add_argument("--late", action="store_true")
     given = parser.parse_args()
+    # So that what runs is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     outcome = storm(
         **vars(given),
         say=lambda line: print(line, file=sys.stderr, flush=True),

@@ -62,6 +62,8 @@ async def work(agent_name: str) -> None:
         load_fnc=lambda *_: 0.1,
         load_threshold=math.inf,
         num_idle_processes=1,
+        # Many of them start at once on a busy machine.
+        initialize_process_timeout=120.0,
         host="127.0.0.1",
         port=0,
     )

@@ -13,7 +13,7 @@ def test_everybody_ends_with_exactly_one_assistant() -> None:
 
     `python -m benchmarks.watch_storm` does the same with 200 calls and ten workers.
     """
-    outcome = storm(calls=8, workers=3, wave=8, kills=2, seed=1, sweep_s=1.0, grace_s=1.0, tries=7)
+    outcome = storm(calls=8, workers=3, wave=8, kills=2, seed=1, late=True, sweep_s=1.0, grace_s=1.0, tries=7)
     told = outcome.lines()
     assert outcome.with_one == outcome.people == 8, told
     # None came by the first dispatch, since nobody was there to take it.

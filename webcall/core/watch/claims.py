@@ -8,7 +8,6 @@ from typing import Protocol
 import structlog
 
 from webcall.core.storage import TIMEOUT_S, in_memory
-from webcall.logs import describe
 
 log = structlog.stdlib.get_logger("webcall.watch")
 
@@ -58,7 +57,7 @@ class RedisClaims:
             taken = await self._client.set(_PREFIX + what, self._mine, nx=True, px=round(within_s * 1000))
         except Exception as error:
             if not self._down:
-                log.error("watchers cannot agree", **describe(error))
+                log.error("watchers cannot agree", error=type(error).__name__)
             self._down = True
             return None
         if self._down:

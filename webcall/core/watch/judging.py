@@ -10,9 +10,10 @@ from webcall.config.settings import WatchConfig
 from webcall.core.livekit_rooms import Sent
 from webcall.core.notices import Notice
 
-# Tries count together if they lie within this time: an assistant that dies an hour after it was sent again
-# is another matter than one that dies at once, each time.
+# Tries count together if they lie within this time, and no assistant has stayed for a while in between:
+# one that dies an hour after it was sent again is another matter than one that dies at once, each time.
 TRIES_WITHIN_S = 600.0
+STAYED_S = 60.0
 # A worker that has taken a dispatch gets so many times `grace_s` to enter: it may have to start a process.
 ENTERING = 3
 # LiveKit's names of reasons for which an assistant is gone on purpose: its own, or an operator's.
@@ -39,7 +40,8 @@ class View:
     `alone_s`: for how long that has been seen here. `sent`: the service's own dispatches, the oldest
     first, which is the one that the room was made with. `since_sent_s`: the age of the newest dispatch,
     whoever's it is, and `entering` whether a worker took it whose assistant has not been seen since.
-    `now`: seconds since 1970.
+    `stayed_at` is when an assistant was last seen that had stayed for `STAYED_S`. It, as `now`, is in seconds
+    since 1970.
     """
 
     alone_s: float
@@ -48,6 +50,7 @@ class View:
     since_sent_s: float
     entering: bool
     now: float
+    stayed_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ def judge(view: View, rules: WatchConfig) -> Wait | SendAgain | Close:
         # It ended the call and left the person behind; or it handed over to another one, who is on the way.
         wait_s = rules.grace_s - min(view.alone_s, view.since_sent_s)
         return Wait(wait_s) if wait_s > 0 else Close(Notice.goodbye)
-    tried = sum(view.now - one.created_at < TRIES_WITHIN_S for one in view.sent[1:])
+    since = max(view.now - TRIES_WITHIN_S, view.stayed_at)
+    tried = sum(one.created_at > since for one in view.sent[1:])
     died = view.departure is Departure.died
     # What has died needs no time to come.
     pause_s = 0.0 if died and not tried else rules.grace_s * 2**tried

@@ -25,7 +25,17 @@ from webcall.core.notices import Notice
 from webcall.core.room_events import RoomEvent
 from webcall.core.watch.claims import Claims
 from webcall.core.watch.counters import WatchCounters
-from webcall.core.watch.judging import Close, Departure, SendAgain, View, Wait, departure, judge, overtime_s
+from webcall.core.watch.judging import (
+    STAYED_S,
+    Close,
+    Departure,
+    SendAgain,
+    View,
+    Wait,
+    departure,
+    judge,
+    overtime_s,
+)
 from webcall.errors import LiveKitError
 from webcall.logs import describe
 
@@ -48,13 +58,15 @@ _ARRIVING_S = 0.5
 
 @dataclass
 class Known:
-    """What is kept of one room. Times are of the monotonic clock, but for `joined_at`."""
+    """What is kept of one room. Times are of the monotonic clock, but for `joined_at` and `stayed_at`."""
 
     sid: str
     ours: bool | None = None
     longest_s: float = math.inf
     joined_at: float = math.inf
     alone_since: float | None = None
+    with_one_since: float | None = None
+    stayed_at: float = 0.0
     departure: Departure = Departure.unknown
     seen: set[str] = field(default_factory=set)
     busy: bool = False
@@ -246,6 +258,12 @@ class Watcher:
             known.joined_at = min(known.joined_at, present.joined_at)
         if present.assistants:
             known.departure = Departure.unknown
+            now = time.monotonic()
+            known.with_one_since = now if known.with_one_since is None else known.with_one_since
+            if now - known.with_one_since > STAYED_S:
+                known.stayed_at = time.time()
+        else:
+            known.with_one_since = None
         if present.assistants or not present.people:
             known.alone_since = None
         elif known.alone_since is None:
@@ -280,6 +298,7 @@ class Watcher:
             since_sent_s=max(0.0, now - newest.created_at),
             entering=newest.taken and not newest.identities & known.seen,
             now=now,
+            stayed_at=known.stayed_at,
         )
 
     async def _send_again(self, room: OpenRoom, known: Known, verdict: SendAgain, sent_before: int) -> None:
