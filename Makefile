@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint types imports pytest livekit frontend programs provider toxiproxy bench prove soak fuzz lock clean distclean
+.PHONY: help run cluster failover test lint types imports pytest livekit frontend programs provider toxiproxy bench prove soak fuzz lock clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,9 @@ run: $(INSTALLED) frontend ## start LiveKit and the service, and print a line th
 
 cluster: $(INSTALLED) livekit programs ## two nodes of everything behind nginx, on this machine
 	@$(BIN)/python -m scripts.cluster
+
+failover: $(INSTALLED) livekit programs ## its tests, with those that take a minute
+	@WEBCALL_CLUSTER_LONG=1 $(BIN)/python -m pytest tests/scripts/test_cluster.py $(PYTEST_ARGS)
 
 test: lint types imports pytest ## everything that has to pass
 

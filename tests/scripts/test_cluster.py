@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 import redis
 from flask.testing import FlaskClient
-from livekit import rtc
+from livekit import api, rtc
 
 from scripts.children import Problem
 from scripts.cluster import LIVEKITS, NAMES, SERVICES, Cluster, describe
@@ -30,7 +31,7 @@ from tests.support import programs
 from tests.support.deployment import MakeApp, bearer
 from tests.support.http import CALL, JSON, send
 
-BODY = {"assistant_id": ASSISTANT_ID}
+BODY = {"assistant_id": ASSISTANT_ID, "text_only": True}
 CALLERS = 6
 # Between two calls of a caller: a service that starts needs the processor, too.
 PAUSE_S = 0.05
@@ -40,7 +41,7 @@ PAUSE_S = 0.05
 def _cluster(livekit_binary: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     try:
-        cluster = Cluster(folder)
+        cluster = Cluster(folder, {"WEBCALL_WORKER_MAX_CALLS": "16"})
     except Problem as error:
         programs.without("the cluster", str(error))
     try:
@@ -170,7 +171,7 @@ async def join(data: dict[str, Any]) -> rtc.Room:
 
 
 PERSON = """import asyncio, sys
-from livekit import rtc
+from livekit import api, rtc
 
 async def stay():
     await rtc.Room().connect(sys.argv[1], sys.argv[2])
@@ -238,3 +239,46 @@ def test_a_killed_service_node_costs_no_call(cluster: Cluster) -> None:
     with load(cluster) as answers:
         cluster.kill(SERVICES[0])
     assert set(statuses(answers)) == {200}, statuses(answers)
+
+
+@pytest.mark.skipif("WEBCALL_CLUSTER_LONG" not in os.environ, reason="takes a minute: make failover")
+def test_everybody_on_a_dead_livekit_node_ends_with_one_assistant(cluster: Cluster) -> None:
+    """Person and assistant find their way to the other node, which sends an assistant too: one stays."""
+    cluster.start("watch")
+    cluster.start("worker")
+    name = LIVEKITS[0]
+    ghosts = Ghosts(cluster, name)
+    calls: list[tuple[dict[str, Any], rtc.Room]] = []
+
+    def assistants(room: rtc.Room) -> int:
+        there = room.remote_participants.values()
+        return sum(one.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT for one in there)
+
+    async def wait_until(there: Callable[[], bool], within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        while not there():
+            assert time.monotonic() < deadline, [assistants(room) for _, room in calls]
+            await asyncio.sleep(0.1)
+
+    async def scene() -> None:
+        address = (cluster.livekit_url, cluster.pair.api_key, cluster.pair.api_secret)
+        async with api.LiveKitAPI(*address) as livekit:
+            while len(calls) < 3:
+                _, data = await asyncio.to_thread(ask, cluster)
+                if ghosts.has(data["room_name"]):
+                    calls.append((data, await join(data)))
+                else:
+                    # Its assistant would take a place of the worker.
+                    await livekit.room.delete_room(api.DeleteRoomRequest(room=data["room_name"]))
+        await wait_until(lambda: all(assistants(room) == 1 for _, room in calls), 60)
+        cluster.kill(name)
+        # Those who were connected by way of the other node notice last, after some ten seconds.
+        settled = time.monotonic()
+        while time.monotonic() - settled < 12:
+            if not all(assistants(room) == 1 and room.isconnected() for _, room in calls):
+                settled = time.monotonic()
+            await asyncio.sleep(0.2)
+        for _, room in calls:
+            await room.disconnect()
+
+    asyncio.run(asyncio.wait_for(scene(), 180))

@@ -36,7 +36,8 @@ class Attendance:
     """Watches one room. The callbacks run on the event loop and must not block.
 
     `hung_up` is called when the human left for good, `dropped` when the connection went away, and
-    `returned` when the same human is back. A human is whoever came first; the room admits one.
+    `returned` when the same human is back; `joined_by_another` when one more assistant has come. A human is
+    whoever came first; the room admits one.
     """
 
     def __init__(self, room: rtc.Room) -> None:
@@ -48,6 +49,7 @@ class Attendance:
         self.hung_up: Callable[[], None] = _ignore
         self.dropped: Callable[[], None] = _ignore
         self.returned: Callable[[], None] = _ignore
+        self.joined_by_another: Callable[[], None] = _ignore
         room.on("participant_connected", self._connected)
         room.on("participant_disconnected", self._disconnected)
         room.register_text_stream_handler(BYE, self._bye)
@@ -133,6 +135,8 @@ class Attendance:
 
     def _connected(self, participant: rtc.RemoteParticipant) -> None:
         if not is_person(participant.kind):
+            if _is_assistant(participant):
+                self.joined_by_another()
             return
         if self.human is None:
             self.human = participant

@@ -38,6 +38,8 @@ _SENDING_S = 3.0
 _ARRIVING_S = 0.5
 _TELLING_S = 1.0
 _DELETING_S = 3.0
+# Until the server's list of participants holds one that has come back as it came back.
+_SETTLING_S = 1.0
 # The same words are not sent more often than this: they answer somebody who sends too much.
 _QUIET_S = 2.0
 
@@ -111,6 +113,7 @@ class Call:
         self._attendance.hung_up = lambda: self._end(End("hung up", "caller"))
         self._attendance.dropped = self._wait_for_return
         self._attendance.returned = self._back
+        self._attendance.joined_by_another = lambda: self._soon(self._leave_to_an_earlier_one())
         self._chat = TypedMessages(
             self._room,
             self._bounds,
@@ -213,6 +216,16 @@ class Call:
             # The worker stops; or LiveKit has closed the room, and its order came before the disconnection.
             return End("stopped from outside", notice=Notice.shutting_down)
         return End("room closed", keep_room=True)
+
+    async def _leave_to_an_earlier_one(self) -> None:
+        # When a LiveKit node dies, another one makes the room again and sends an assistant, and seconds later
+        # the one that was there finds its way back: by the server's order, it came second.
+        await asyncio.sleep(_SETTLING_S)
+        try:
+            if await self._attendance.earlier_assistant(self._context.api):
+                self._end(End("another assistant is here", keep_room=True))
+        except Exception as error:
+            log.warning("not looked for other assistants", error=type(error).__name__)
 
     def _wait_for_return(self) -> None:
         timeout_s = self._context.job.room.departure_timeout or _DEPARTURE_TIMEOUT_S
