@@ -1,28 +1,38 @@
 # Two images: the service with its commands, the watcher among them (target `service`, the default), and the
 # worker that runs assistants (target `worker`). docs/containers.md tells how they are built and run.
 
-FROM python:3.11-slim-bookworm AS tools
+FROM python:3.11-slim-bookworm AS service-packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_ROOT_USER_ACTION=ignore
+    PIP_ROOT_USER_ACTION=ignore \
+    PIP_NO_CACHE_DIR=1
 WORKDIR /src
+COPY requirements.lock ./
+RUN python -m venv --without-pip /opt/webcall \
+    && pip --python /opt/webcall install --require-hashes --requirement requirements.lock
 COPY setup.py pyproject.toml ./
 COPY scripts scripts
 COPY plugins plugins
 COPY webcall webcall
-
 # setup.py fetches LiveKit's library for browsers from npm, with the Node of PyPI.
-FROM tools AS service-packages
-ARG EXTRAS=redis,jwt,sql,http
-# hadolint ignore=DL3013
-RUN python -m venv --without-pip /opt/webcall \
-    && pip --python /opt/webcall install --no-cache-dir --only-binary :all: --no-binary webcall ".[$EXTRAS]"
+RUN pip --python /opt/webcall install --no-deps --no-build-isolation .
 
-FROM tools AS worker-packages
-# Of the providers' extras, those of the models that your assistants name: docs/models.md.
-ARG WORKER_EXTRAS=worker,openai
-# hadolint ignore=DL3013
+FROM python:3.11-slim-bookworm AS worker-packages
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY requirements-worker.lock ./
 RUN python -m venv --without-pip /opt/webcall \
-    && pip --python /opt/webcall install --no-cache-dir --only-binary :all: --no-binary webcall ".[$WORKER_EXTRAS]"
+    && pip --python /opt/webcall install --require-hashes --requirement requirements-worker.lock
+COPY setup.py pyproject.toml ./
+COPY scripts scripts
+COPY plugins plugins
+COPY webcall webcall
+RUN pip --python /opt/webcall install --no-deps --no-build-isolation .
+# Extras of the models that your assistants name, such as openai,deepgram: docs/models.md. No lock has them.
+ARG PROVIDERS=
+# hadolint ignore=DL3013
+RUN if [ -n "$PROVIDERS" ]; then pip --python /opt/webcall install --no-build-isolation ".[$PROVIDERS]"; fi
 
 # No compiler, no Node, and nothing that the user of the process could change.
 FROM python:3.11-slim-bookworm AS base

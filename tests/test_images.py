@@ -139,22 +139,6 @@ def test_what_is_copied_is_there() -> None:
     assert "USER 10001:10001" in found["base"]
 
 
-def test_extras_exist() -> None:
-    """What the images install beyond the service's own needs are extras of setup.py."""
-    answer = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from importlib.metadata import metadata as m; print(*m('webcall').get_all('Provides-Extra'))",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for extras in re.findall(r"^ARG \w*EXTRAS=(\S+)$", DOCKERFILE, re.MULTILINE):
-        assert set(extras.split(",")) <= set(answer.stdout.split())
-
-
 def test_ports_agree() -> None:
     """Who is called at a port listens there: nginx, the services, LiveKit, the watcher, and health checks."""
     nginx = SERVICES["nginx"]["environment"]
