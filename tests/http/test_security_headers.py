@@ -46,6 +46,8 @@ def held(answer: TestResponse) -> None:
     [resource] = answer.headers.getlist("Cross-Origin-Resource-Policy")
     of_widget = answer.request is not None and answer.request.path.startswith("/widget")
     assert resource == ("cross-origin" if of_widget and answer.status_code != 405 else "same-origin")
+    # Without cookies no other page can act with a visitor's.
+    assert "Set-Cookie" not in answer.headers
     # The proxy's, which alone knows whether there is TLS.
     assert "Strict-Transport-Security" not in answer.headers
     is_page = answer.mimetype == "text/html"
