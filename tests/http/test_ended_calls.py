@@ -22,6 +22,9 @@ from tests.support.person import Person, joined
 from tests.support.programs import free_port, wait_until
 from tests.support.worker import MakeWorker, WorkerProcess
 
+# Of a machine that does much else.
+PATIENCE_S = 90
+
 # Its definition ends a call long before `call.max_duration_s` does.
 SHORT = {
     "assistant_id": "short",
@@ -52,7 +55,7 @@ class Deployment:
         text = self.audit.read_text() if self.audit.exists() else ""
         return [one for one in map(json.loads, text.splitlines()) if one["event"] == event]
 
-    async def ended(self, call: PlacedCall, within_s: float = 10) -> dict[str, Any]:
+    async def ended(self, call: PlacedCall, within_s: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for the line about the end of a call, and return it."""
 
         def told() -> list[dict[str, Any]]:
@@ -103,7 +106,7 @@ def worker(deployment: Deployment, make_worker: MakeWorker) -> WorkerProcess:
 
 async def ready(person: Person) -> None:
     """Wait until the assistant has spoken."""
-    await person.until(person.words, 30)
+    await person.until(person.words, PATIENCE_S)
 
 
 @pytest.mark.usefixtures("worker")
@@ -116,21 +119,21 @@ def test_who_ended_a_call(deployment: Deployment) -> None:
             await ready(person)
             # As the pages do: the assistant may close the room before the person is out of it.
             await person.type("bye", "webcall.bye")
-            await person.until_closed()
+            await person.until_closed(PATIENCE_S)
         return await deployment.ended(call)
 
     async def by_the_assistant() -> dict[str, Any]:
         call = deployment.call(text_only=True)
         async with joined(call) as person:
             await ready(person)
-            await person.reply_to("goodbye")
-            await person.until_closed()
+            await person.reply_to("goodbye", PATIENCE_S)
+            await person.until_closed(PATIENCE_S)
         return await deployment.ended(call)
 
     async def by_the_time() -> dict[str, Any]:
         call = deployment.call(assistant_id="short", text_only=True)
         async with joined(call) as person:
-            await person.until_closed(30)
+            await person.until_closed(PATIENCE_S)
         return await deployment.ended(call)
 
     async def by_nobody() -> dict[str, Any]:
@@ -168,7 +171,7 @@ def test_without_an_assistant(deployment: Deployment) -> None:
     async def close(call: PlacedCall) -> None:
         async with joined(call) as person, deployment.server.api() as livekit:
             await livekit.room.delete_room(api.DeleteRoomRequest(room=call.room_name))
-            await person.until_closed()
+            await person.until_closed(PATIENCE_S)
 
     async def both() -> list[dict[str, Any]]:
         calls = [deployment.call(), deployment.call()]

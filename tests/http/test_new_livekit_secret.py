@@ -24,6 +24,9 @@ from tests.support.webhooks import PATH, event, signed
 from tests.support.worker import MakeWorker
 
 AGENT, WORKERS = "new-secret", 2
+# On a machine that does much else a token has to be good for long, too.
+CALL = {"departure_timeout_s": 2, "join_window_s": 300}
+PATIENCE_S = 90
 # A worker of the old pair ends when its calls have, not before.
 PATIENT = {"WEBCALL_WORKER_DRAIN_S": "120"}
 
@@ -45,7 +48,7 @@ class Operator:
         livekit = {"url": self.server.url, **dict(zip(names, (*pair, *previous), strict=True))}
         limits = {"storage_uri": self.redis_uri, "per_key": "off"}
         plugins = ["plugins.env", "plugins.audit"]
-        config = settings(livekit=livekit, limits=limits, plugins=plugins, call={"departure_timeout_s": 2})
+        config = settings(livekit=livekit, limits=limits, plugins=plugins, call=CALL)
         config["backends"] = {"env": {}}
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
@@ -59,7 +62,7 @@ class Operator:
         assert self.service.process is not None
         gone = self._workers_gone() + WORKERS
         self.service.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: self._workers_gone() >= gone, self.service.process)
+        wait_until(lambda: self._workers_gone() >= gone, self.service.process, PATIENCE_S)
 
     def _workers_gone(self) -> int:
         return self.service.log.read_text().count("Worker exiting")
@@ -90,6 +93,7 @@ class Operator:
             wait_until,
             lambda: rooms <= {one["room_name"] for one in self.lines("ended")},
             self.service.process,
+            PATIENCE_S,
         )
 
 
@@ -123,14 +127,14 @@ def pair_of(pair: tuple[str, str]) -> dict[str, str]:
 
 async def talk(person: Person) -> None:
     """Get an answer from the assistant."""
-    await person.until(person.words, 30)
-    assert await person.reply_to("hello")
+    await person.until(person.words, PATIENCE_S)
+    assert await person.reply_to("hello", PATIENCE_S)
 
 
 async def hang_up(person: Person) -> None:
     """Say goodbye as the pages do."""
     await person.type("bye", "webcall.bye")
-    await person.until_closed()
+    await person.until_closed(PATIENCE_S)
 
 
 def test_a_new_secret(operator: Operator, make_worker: MakeWorker) -> None:
@@ -167,7 +171,7 @@ def test_a_new_secret(operator: Operator, make_worker: MakeWorker) -> None:
             await hang_up(one)
         await operator.until_ended(running)
         # The worker of the old pair has ended by itself, with its last call.
-        await asyncio.to_thread(first.process.wait, 30)
+        await asyncio.to_thread(first.process.wait, PATIENCE_S)
 
         # LiveKit forgets the old pair, once the people in its rooms have gone.
         async with joined(last := operator.call()) as one:
@@ -176,11 +180,11 @@ def test_a_new_secret(operator: Operator, make_worker: MakeWorker) -> None:
             server.ask_to_end()
             await talk(one)
             await hang_up(one)
-        await asyncio.to_thread(server.wait, 30)
+        await asyncio.to_thread(server.wait, PATIENCE_S)
         await operator.until_ended(last)
         server.start()
         assert second.process is not None
-        await asyncio.to_thread(second.until_log, "worker registered", 2, 60)
+        await asyncio.to_thread(second.until_log, "worker registered", 2, PATIENCE_S)
         operator.configure_service(new)
         await asyncio.to_thread(operator.reload_service)
         assert [operator.told(pair) for pair in (old, new)] == [401, 200]
