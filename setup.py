@@ -53,7 +53,7 @@ setup(
         "pyjwt>=2.10",  # livekit-api's signer
         "pymongo>=4.12",
         "pluggy>=1.5",
-        "gunicorn>=27,<28",  # webcall/serving/worker.py builds upon the inside of its threaded worker
+        "gunicorn>=27.0.1,<28",  # webcall/serving/worker.py builds upon the inside of its threaded worker
         "pyyaml>=6.0",
         "pystache>=0.6.8,<0.7",  # Mustache; bounded, since its private parser is built upon
         "structlog>=25.1",  # JSON and console logs with the request's fields
