@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run cluster failover test lint types imports pytest livekit frontend programs provider toxiproxy bench prove soak fuzz lock clean distclean
+.PHONY: help run cluster failover test lint types imports pytest livekit frontend programs provider toxiproxy bench faults prove soak fuzz lock clean distclean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -73,6 +73,9 @@ fuzz: $(INSTALLED) livekit ## parsers and API with new inputs; WEBCALL_FUZZ: how
 
 lock: $(INSTALLED) ## the lock files anew: what deployments install, with hashes
 	$(BIN)/python -m scripts.lock
+
+faults: $(INSTALLED) livekit programs toxiproxy ## every fault at its full time-outs, into docs/reliability.md
+	$(BIN)/python -m scripts.faults_table
 
 clean: ## remove what tools left behind; data, programs and the environment stay
 	rm -rf build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \

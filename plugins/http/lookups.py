@@ -57,9 +57,11 @@ class HttpKeys(HttpSide):
         key_hash = hash_api_key(api_key)
         question = {"api_key": api_key} if self._send_key else {"api_key_hash": key_hash}
         record = self._ask("keys", question)
-        # A record need not repeat the hash, but one of another key is a mistake.
-        if record is None or record.get("api_key_hash", key_hash) != key_hash:
+        if record is None:
             return None
+        if record.get("api_key_hash", key_hash) != key_hash:
+            # It need not repeat the hash; one of another key, or of none, is no "not mine" but a mistake.
+            raise RecordError("http: the record of keys has another api_key_hash than the one asked for")
         return caller_from_record({**record, "api_key_hash": key_hash, "api_key": None})
 
 
@@ -81,8 +83,10 @@ class HttpAssistants(HttpSide):
             "subject": caller.subject,
         }
         record = self._ask("assistants", as_json_value(question))
-        if record is None or record.get("assistant_id") != assistant_id:
+        if record is None:
             return None
+        if record.get("assistant_id") != assistant_id:
+            raise RecordError("http: the record of assistants is not about the assistant_id asked for")
         return assistant_for(caller, record)
 
 

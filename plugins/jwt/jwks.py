@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from marshmallow import ValidationError
 
 from plugins.jwt.settings import check_address
+from webcall.loop_thread import LoopThread
 
 LARGEST_ANSWER = 1 << 18
+_SLACK_S = 0.5
 SMALLEST_RSA = 2048
 """Bits, as RFC 7518 asks for in sections 3.3 and 3.5."""
 
@@ -53,7 +55,13 @@ def fetch(
     Follows no redirect, and asks no address that a token names. Raises `Unusable`, and whatever the
     network does, when `timeout_s` for all of it is over at the latest.
     """
-    found = asyncio.run(_listed(issuer, jwks_url, timeout_s, ca_file))
+    loop = LoopThread("jwt fetch")
+    try:
+        # Unlike that of `asyncio.run`, its end does not wait for a look-up in DNS that hangs.
+        listed = loop.submit(_listed(issuer, jwks_url, timeout_s, ca_file))
+        found = listed.result(timeout_s + _SLACK_S)
+    finally:
+        loop.close()
     keys = tuple(key for entry in found if (key := signing_key(entry, algorithms)) is not None)
     if not keys:
         raise Unusable("it has no key for signatures of the allowed algorithms")

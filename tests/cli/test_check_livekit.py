@@ -139,7 +139,8 @@ def test_wrong_clock(
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]  # gives a plain datetime
             return datetime.now(tz) + timedelta(minutes=10)
 
-    monkeypatch.setattr("webcall.core.livekit.datetime", Fast)
+    for module in ("livekit", "server_clock"):
+        monkeypatch.setattr(f"webcall.core.{module}.datetime", Fast)
     [finding] = check_livekit(livekit_environment(livekit_server))
     assert finding["status"] == "failed"
     assert "its clock is -600 s off" in finding["message"] or "its clock is -601 s off" in finding["message"]

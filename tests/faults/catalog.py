@@ -15,6 +15,7 @@ Ready = Literal["ok", "degraded", "down"]
 LIVEKIT, ANSWERS, CLOCK = "LiveKit", "LiveKit's answers", "Clock"
 MONGO, REDIS, REQUIRED = "MongoDB", "Redis", "Redis, required"
 POSTGRES, HTTP = "PostgreSQL", "http"
+LIMITS = (REDIS, REQUIRED)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Fault:
         return f"{self.where}: {self.name}"
 
     @property
+    def answers_in_words(self) -> str:
+        """What the table says of the answers."""
+        return str(self.answer) if self.then is None else f"{self.answer}, then {self.then}"
+
+    @property
     def statuses(self) -> set[int]:
         """Those that calls may get while it lasts."""
         return {self.answer, self.answer if self.then is None else self.then}
@@ -59,9 +65,9 @@ def black_hole(stage: Stage) -> None:
 
 
 def slow(stage: Stage) -> None:
-    """Answers come late, and in time: with the two requests that some calls need."""
+    """Answers come late, and in time: a new connection's greeting may take several of them."""
     assert stage.line
-    stage.line.spoil("latency", latency=int(stage.within_s * 250))
+    stage.line.spoil("latency", latency=int(stage.within_s * 100))
 
 
 def too_slow(stage: Stage) -> None:
@@ -207,7 +213,7 @@ def _redis() -> list[Fault]:
     return [
         *(Fault(REDIS, told, make, 200, failed, "degraded", **more) for told, make, more in passes),  # type: ignore[arg-type]
         Fault(REDIS, "slow, within the timeout", slow, 200, ready="ok"),
-        Fault(REDIS, "half-open connections", half_open, 200, failed, ready="ok"),
+        Fault(REDIS, "half-open connections", half_open, 200, failed, "ok"),
         Fault(REDIS, "idle connections closed", closed_idle, 200, ready="ok"),
         Fault(REDIS, "connections closed as they are used", closed_in_use, 200, ready="ok"),
         Fault(REQUIRED, "refused", refused, 503, failed),
@@ -238,9 +244,15 @@ def _others() -> list[Fault]:
 
 def _clock() -> list[Fault]:
     return [
-        Fault(CLOCK, "the service's is 10 minutes ahead", clock(600), 500, "livekit failed unauthorized"),
-        Fault(CLOCK, "the service's is 10 minutes behind", clock(-600), 200, ready="ok"),
+        Fault(
+            CLOCK,
+            "the service's is 10 minutes ahead",
+            clock(600),
+            500,
+            "unauthorized .*its clock is -\\d+ s off",
+        ),
+        Fault(CLOCK, "the service's is 10 minutes behind", clock(-600), 200, "clocks differ", "degraded"),
     ]
 
 
-FAULTS: list[Fault] = [*_livekit(), *_answers(), *_mongo(), *_others()]
+FAULTS: list[Fault] = [*_livekit(), *_answers(), *_clock(), *_mongo(), *_redis(), *_others()]

@@ -16,6 +16,7 @@ import pytest
 from plugins.sql.assistants import SqlAssistants
 from plugins.sql.connection import Connection
 from plugins.sql.keys import SqlKeys
+from scripts.faults_table import VARIABLE
 from tests.faults import catalog
 from tests.faults.catalog import FAULTS
 from tests.faults.measuring import Outcome, measure, row
@@ -38,7 +39,7 @@ _WITHIN = pytest.StashKey[dict[str, float]]()
 TRIES = 3
 NUMBERS = range(TRIES * len(FAULTS))
 # The table is made with the settings' own defaults, the tests with short ones.
-DEFAULTS = bool(os.environ.get("WEBCALL_FAULTS_TABLE"))
+DEFAULTS = bool(os.environ.get(VARIABLE))
 SHORT_S = 1.0
 # Stages at the same time: most of a fault is waiting, but services that start together take long.
 AT_ONCE = 3
@@ -198,7 +199,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for stage, where in zip(stages.made, wheres, strict=True):
                 pool.submit(_try_all, stage, [one for one in asked if one.where == where], seen)
-        if path := os.environ.get("WEBCALL_FAULTS_TABLE"):
+        if path := os.environ.get(VARIABLE):
             rows = [row(one, got) for one in FAULTS if isinstance(got := seen.get(one.id), Outcome)]
             Path(path).write_text(json.dumps(rows), "utf-8")
         yield seen

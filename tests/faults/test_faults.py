@@ -54,8 +54,10 @@ def test_fault(fault: Fault, out: Outcome, within_s: dict[str, float]) -> None:
     assert (out.left, out.lost) == (set(), set())
     assert out.assistants == {1}
     assert len(out.repeats) == 1
-    live = 0 if fault.where in (catalog.REDIS, catalog.REQUIRED) else out.answers[:2].count(200)
-    assert out.places + live == PLACES_OF_A_KEY
+    live = out.answers[:2].count(200)
+    # What Redis did not answer to, it may have counted all the same.
+    uncounted = live if fault.where in catalog.LIMITS else 0
+    assert PLACES_OF_A_KEY - live <= out.places <= PLACES_OF_A_KEY - live + uncounted
     assert not out.secrets_told
     if fault.told:
         assert [line for line in out.told if re.search(fault.told, line)], out.told

@@ -18,8 +18,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from livekit import api, rtc
 
-import webcall.core.calls
-import webcall.core.rooms
 from tests.support.deployment import (
     KEY,
     PAGE,
@@ -35,6 +33,7 @@ from tests.support.fake_livekit import Exchange, FakeLiveKit
 from tests.support.http import CALL, JSON, at_once, send
 from tests.support.livekit import LiveKitServer
 from webcall.core.idempotency import GENERATIONS, derived_candidates
+from webcall.core.server_clock import ServerClock
 from webcall.records import hash_api_key
 
 BODY = {"assistant_id": "helper", "metadata": {"customer": {"name": "Jo"}}}
@@ -77,23 +76,16 @@ def delete(server: LiveKitServer, room: str) -> None:
 
 
 class Clock:
-    """The service's clock, put forward."""
+    """The time by which tokens are judged, put forward."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
-
-    def now(self, zone: Any) -> datetime:
-        return datetime.now(zone) + self.ahead
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(datetime, name)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (webcall.core.calls, webcall.core.rooms):
-        monkeypatch.setattr(module, "datetime", clock)
+    monkeypatch.setattr(ServerClock, "now", lambda _: datetime.now(UTC) + clock.ahead)
     return clock
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from webcall.config.settings import Config
@@ -19,6 +19,7 @@ from webcall.core.ledger import Ledger, Written
 from webcall.core.lookup import Assistants
 from webcall.core.permissions import check_metadata_names
 from webcall.core.rooms import LEEWAY_S, NameTaken, Rooms, random_candidate
+from webcall.core.server_clock import MOST_S
 from webcall.core.tokens import Participant, Token, mint
 from webcall.errors import (
     InvalidMetadata,
@@ -180,6 +181,9 @@ class Calls:
         if earlier is not None and not earlier.entered:
             # The room closes with nobody in it soon after the first token's end: no later one may do.
             token = self._token(candidate, request, earlier.expires_at)
+        elif abs(self._rooms.now() + join_window - token.expires_at) > timedelta(seconds=MOST_S):
+            # By LiveKit's answer its clock is far off: by it, the token has ended, or has not begun.
+            token = self._token(candidate, request, join_window)
         server_url = self._config.livekit.server_url
         return PlacedCall(name, token.jwt, server_url, token.expires_at, repeated=earlier is not None)
 
@@ -188,7 +192,7 @@ class Calls:
         return timedelta(seconds=min(configured, request.longest_join_s or configured))
 
     def _token(self, candidate: Candidate, request: CallRequest, until: datetime | timedelta) -> Token:
-        now = datetime.now(UTC)
+        now = self._rooms.now()
         return mint(
             api_key=self._config.livekit.api_key,
             api_secret=self._config.livekit.api_secret,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from webcall.core.leases import CLOCK_TOLERANCE_S, Full, Taken, Wanted
+from webcall.core.redis_in_time import drop_kept
 from webcall.core.storage import redis_client
 
 _PREFIX = "webcall:"
@@ -128,6 +129,10 @@ class RedisLeases:
     def end(self, room: str, room_since: float | None = None) -> None:
         """Give back the places of the room."""
         self._tell("end", room, room_since)
+
+    def drop_kept(self) -> None:
+        """Close the connections that nobody uses just now."""
+        drop_kept(self._client.connection_pool)
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from webcall.core.endings import JOINED_AT, Entry, Fact, Kept
 from webcall.core.leases import CLOCK_TOLERANCE_S
+from webcall.core.redis_in_time import drop_kept
 from webcall.core.storage import redis_client
 
 _CALL, _DUE = "webcall:call:", "webcall:calls-due"
@@ -115,6 +116,10 @@ class RedisLedger:
         """Take out at most so many of the entries that are overdue."""
         # What has expired meanwhile comes as nothing.
         return [_kept(one) for one in self._overdue(keys=[_DUE], args=[most, _CALL]) if one]
+
+    def drop_kept(self) -> None:
+        """Close the connections that nobody uses just now."""
+        drop_kept(self._client.connection_pool)
 
     def close(self) -> None:
         """Close the connections."""

@@ -14,22 +14,21 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import aiohttp
 from livekit import api
 from prometheus_client import Gauge
 
 from webcall.config.settings import LiveKitConfig
 from webcall.core.breaker import Breaker, ping_until_answered
 from webcall.core.leftovers import Leftovers
-from webcall.core.livekit_faults import BROKEN, explain, refusal
+from webcall.core.livekit_exchanges import Client, Exchanges
+from webcall.core.livekit_faults import refusal
 from webcall.core.livekit_nodes import create_where_a_node_lives, newcomers_in
+from webcall.core.server_clock import ServerClock
 from webcall.core.tokens import mint
 from webcall.errors import LiveKitError
 from webcall.loop_thread import LoopThread
-from webcall.pools import Pools
 
 T = TypeVar("T")
 
@@ -70,13 +69,6 @@ class Surroundings:
     clock_ahead_s: float
 
 
-class Client(NamedTuple):
-    """LiveKit's own client, and the session with the connections that it uses."""
-
-    session: aiohttp.ClientSession
-    api: api.LiveKitAPI
-
-
 class LiveKit:
     """One LiveKit server, asked over one pool of connections per process.
 
@@ -89,9 +81,9 @@ class LiveKit:
         self._config = config
         self._breaker = Breaker(self._start_probing, away)
         self._loop = LoopThread("livekit")
-        self._pools = Pools(self._new_client, _close)
+        self._clock = ServerClock()
+        self._exchanges = Exchanges(config, self._clock)
         self._leftovers: tuple[asyncio.AbstractEventLoop, Leftovers] | None = None
-        self._closing = False
 
     def create_room(self, room: NewRoom) -> LiveRoom:
         """Create the room with its dispatch in one request; return the room as LiveKit holds it.
@@ -119,7 +111,7 @@ class LiveKit:
         """Return those of these rooms that live, by name. Raises `LiveKitError`."""
         asked = api.ListRoomsRequest(names=names)
         with self._breaker.guard():
-            found = self._run(self._exchange(lambda client: client.room.list_rooms(asked)))
+            found = self._run(self._exchanges.ask(lambda client: client.room.list_rooms(asked)))
         return {room.name: _live(room) for room in found.rooms if room.name in names}
 
     def has_newcomers(self, name: str) -> bool:
@@ -128,14 +120,24 @@ class LiveKit:
         Raises `LiveKitError`.
         """
         with self._breaker.guard():
-            return self._run(self._exchange(lambda client: newcomers_in(client, name)))
+            return self._run(self._exchanges.ask(lambda client: newcomers_in(client, name)))
 
-    def ping(self) -> None:
-        """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not."""
+    def ping(self) -> str | None:
+        """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not.
+
+        Returns a reason if its clock is far off this machine's.
+        """
         self._run(self._ping())
+        if not self._clock.off:
+            return None
+        return f"its clock is {self._clock.ahead_s:+.0f} s off this machine's; tokens go by its clock"
+
+    def now(self) -> datetime:
+        """Return the time by which LiveKit judges tokens."""
+        return self._clock.now()
 
     async def _ping(self) -> None:
-        await self._exchange(lambda client: client.room.list_rooms(_ABSENT))
+        await self._exchanges.ask(lambda client: client.room.list_rooms(_ABSENT))
 
     def look_around(self) -> Surroundings:
         """Return what only a live server tells about itself, for `flask webcall check`.
@@ -144,7 +146,7 @@ class LiveKit:
         whether the key, the secret or a clock is wrong.
         """
         # Before `ping`, which tells neither the server's clock nor what it has against the credentials.
-        status, words, clock_ahead_s = self._run(self._exchange_of(self._validate))
+        status, words, clock_ahead_s = self._run(self._exchanges.bounded(self._validate))
         if status == 401:
             raise LiveKitError("unauthorized", refusal(words, clock_ahead_s))
         self.ping()
@@ -164,30 +166,27 @@ class LiveKit:
         )
         address = self._config.http_url.rstrip("/") + "/rtc/validate"
         async with client.session.get(address, params={"access_token": token.jwt}) as answer:
-            date = answer.headers.get("Date")
-            theirs = parsedate_to_datetime(date) if date else datetime.now(UTC)
-            ahead_s = (theirs - datetime.now(UTC)).total_seconds()
             # Only the beginning: LiveKit's text goes on with the token.
-            return answer.status, await answer.content.read(16), ahead_s
+            return answer.status, await answer.content.read(16), self._clock.ahead_s
 
     def submit(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> Future[T]:
         """Ask LiveKit, bounded in time as everything here; the future holds the answer or `LiveKitError`.
 
         For `webcall.core.livekit_rooms`, and for whoever has an event loop of their own to wait in.
         """
-        return self._loop.submit(self._exchange(call))
+        return self._loop.submit(self._exchanges.ask(call))
 
     def close(self) -> None:
         """Close the connections and end the event loop's thread. A later call starts anew."""
-        self._closing = True
+        self._exchanges.closing = True
         try:
             if self._loop.running:
                 with contextlib.suppress(Exception):
-                    self._loop.submit(self._pools.close()).result(timeout=5)
+                    self._loop.submit(self._exchanges.close()).result(timeout=5)
             self._loop.close()
             self._breaker.reset()
         finally:
-            self._closing = False
+            self._exchanges.closing = False
 
     def _run(self, coroutine: Awaitable[T]) -> T:
         # The coroutine bounds itself; this second bound holds should the loop's thread be stuck.
@@ -200,7 +199,7 @@ class LiveKit:
 
     async def _create(self, request: api.CreateRoomRequest, *, repeatable: bool) -> api.Room:
         try:
-            return await self._exchange(lambda client: create_where_a_node_lives(client, request))
+            return await self._exchanges.ask(lambda client: create_where_a_node_lives(client, request))
         except LiveKitError as error:
             if error.kind in ("timeout", "broken", "answer") and not repeatable:
                 self._look_for(request)
@@ -212,7 +211,7 @@ class LiveKit:
             raise
 
     def _start_probing(self, pause_s: float) -> None:
-        if not self._closing:
+        if not self._exchanges.closing:
             self._loop.submit(self._probe(pause_s))
 
     async def _probe(self, pause_s: float) -> None:
@@ -221,59 +220,12 @@ class LiveKit:
         self._breaker.answered()
 
     def _look_for(self, request: api.CreateRoomRequest) -> None:
-        if self._closing:
+        if self._exchanges.closing:
             return
         loop = asyncio.get_running_loop()
         if self._leftovers is None or self._leftovers[0] is not loop:
-            self._leftovers = loop, Leftovers(self._exchange)
+            self._leftovers = loop, Leftovers(self._exchanges.ask)
         self._leftovers[1].add(request.name, request.metadata)
-
-    async def _exchange(self, call: Callable[[api.LiveKitAPI], Awaitable[T]]) -> T:
-        return await self._exchange_of(lambda client: call(client.api))
-
-    async def _exchange_of(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        try:
-            return await asyncio.wait_for(self._with_one_repeat(call), self._config.timeout_s)
-        except TimeoutError:
-            raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
-        except Exception as error:
-            # livekit-api lets more than its own errors through: an answer of another form is enough.
-            raise explain(error) from error
-
-    async def _with_one_repeat(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        try:
-            return await self._once(call)
-        except aiohttp.ClientConnectorError:
-            raise
-        except BROKEN as broken:
-            try:
-                return await self._once(call)
-            except aiohttp.ClientConnectorError:
-                # The first request may have arrived: not the same as one that nobody took.
-                raise broken from None
-
-    async def _once(self, call: Callable[[Client], Awaitable[T]]) -> T:
-        async with self._pools.use() as client:
-            try:
-                return await call(client)
-            except aiohttp.ClientConnectorError:
-                raise
-            except BROKEN:
-                self._pools.retire(client)
-                raise
-
-    def _new_client(self) -> Client:
-        if self._closing:
-            # A ping, say, that has seen its connection go: nobody would close a new client.
-            raise aiohttp.ClientConnectionError
-        session = aiohttp.ClientSession(
-            # No limit and no timeout here: the gate bounds the calls, wait_for the time.
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
-        config = self._config
-        made = api.LiveKitAPI(config.url, config.api_key, config.api_secret, session=session, failover=False)
-        return Client(session, made)
 
 
 _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
@@ -281,10 +233,6 @@ _ABSENT = api.ListRoomsRequest(names=["webcall-ping"])
 
 def _live(room: api.Room) -> LiveRoom:
     return LiveRoom(room.name, room.metadata, room.num_participants, room.sid)
-
-
-async def _close(client: Client) -> None:
-    await client.session.close()
 
 
 async def _plain(awaitable: Awaitable[T]) -> T:

@@ -7,6 +7,7 @@ import ssl
 import aiohttp
 from livekit import api
 
+from webcall.core.server_clock import MOST_S
 from webcall.errors import LiveKitError, LiveKitFault
 
 # A connection that was there and broke: the request may be sent once more, since CreateRoom on a
@@ -18,18 +19,21 @@ def refusal(told: bytes, clock_ahead_s: float) -> str:
     """Say what LiveKit has against the credentials, by the beginning of its own words."""
     if told.startswith(b"invalid API key"):
         return "LiveKit does not know livekit.api_key"
-    if abs(clock_ahead_s) > 30:
+    if abs(clock_ahead_s) > MOST_S:
         return f"LiveKit refuses the token, and its clock is {clock_ahead_s:+.0f} s off this machine's"
     if told.startswith(b"invalid token"):
         return "LiveKit knows livekit.api_key, and livekit.api_secret is not the secret of that key"
-    return "refuses the API key or secret"
+    return "LiveKit refuses the API key or secret"
 
 
-def explain(error: Exception) -> LiveKitError:
-    """Say what went wrong without LiveKit's own text, which may quote the request."""
+def explain(error: Exception, clock_ahead_s: float) -> LiveKitError:
+    """Say what went wrong without LiveKit's own text, which may quote the request.
+
+    `clock_ahead_s` is how far its clock is ahead of this machine's, as far as that is known.
+    """
     if isinstance(error, api.ServerError):
         if error.status in (401, 403):
-            return LiveKitError("unauthorized", "LiveKit refuses the API key or secret")
+            return LiveKitError("unauthorized", refusal(b"", clock_ahead_s))
         kind: LiveKitFault = "answer" if error.status >= 500 else "refused"
         return LiveKitError(kind, f"LiveKit answers with {error.status} {error.code}")
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):

@@ -6,7 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from webcall.config.settings import CallConfig
 from webcall.core.idempotency import LEFT_BEHIND, Candidate, Found, Mark
@@ -74,7 +74,7 @@ class Rooms:
         found, ends = candidate.found, expires_at
         if found is not None:
             # Of use only where LiveKit makes the room again: it is as old as it was, and so is its token.
-            ends = found.mark.expires_at if found.mark.expires_at > datetime.now(UTC) else LEFT_BEHIND
+            ends = found.mark.expires_at if found.mark.expires_at > self._livekit.now() else LEFT_BEHIND
         metadata = candidate.metadata(ends)
         room = NewRoom(
             name=candidate.room_name,
@@ -97,6 +97,10 @@ class Rooms:
         if ends == LEFT_BEHIND:
             raise NameTaken
         return Earlier(entered=False, expires_at=ends)
+
+    def now(self) -> datetime:
+        """Return the time by which LiveKit judges tokens."""
+        return self._livekit.now()
 
     def in_order(self, candidates: Sequence[Candidate], before: Sequence[Candidate] = ()) -> list[Candidate]:
         """Return which rooms to ask for: one that lives for this request, then those of free names.
@@ -125,7 +129,7 @@ class Rooms:
         mark = candidate.recognise(room.metadata)
         if mark is None:
             raise NameTaken
-        waiting = mark.expires_at > datetime.now(UTC)
+        waiting = mark.expires_at > self._livekit.now()
         # The number of people lags: who joined at the last moment is asked for only when it matters.
         entered = room.people > 0
         if not entered and not waiting and mark.expires_at != LEFT_BEHIND:

@@ -151,6 +151,7 @@ class Services:
             from webcall.core.leases_in_redis import RedisLeases
 
             store = RedisLeases(limits.storage_uri)
+            self.storage_health.when_down(store.drop_kept)
         return Leases(store, self.storage_health, limits, self.config.call)
 
     @_once
@@ -163,6 +164,7 @@ class Services:
             from webcall.core.ledger_in_redis import RedisLedger
 
             store = RedisLedger(self.config.limits.storage_uri)
+            self.storage_health.when_down(store.drop_kept)
         return Ledger(store, self.storage_health, self.observers.ended, self.config.call)
 
     @_once

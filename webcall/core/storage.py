@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,8 +31,6 @@ MEMORY = "memory"
 # For one exchange: a call waits for it.
 TIMEOUT_S = 0.5
 PAUSE_S = 1.0
-# To Redis, more than request threads: redis-py's own bound of 100 would look like an outage.
-MOST_CONNECTIONS = 2048
 
 
 def in_memory(storage_uri: str) -> bool:
@@ -42,17 +41,10 @@ def in_memory(storage_uri: str) -> bool:
 def redis_client(storage_uri: str) -> redis.Redis:
     """Return a client for scripts that may run twice. Opens no connection; needs the extra `redis`."""
     import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
-    return redis.Redis.from_url(
-        storage_uri,
-        max_connections=MOST_CONNECTIONS,
-        socket_timeout=TIMEOUT_S,
-        socket_connect_timeout=TIMEOUT_S,
-        # One repeat, for a connection that has gone stale. Of a silent Redis nothing more is asked.
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
-    )
+    from webcall.core.redis_in_time import make_pool
+
+    return redis.Redis.from_pool(make_pool(storage_uri))
 
 
 class LimitsStorage:
@@ -74,9 +66,9 @@ class LimitsStorage:
         # Where limits are in memory the extra `redis` is not needed.
         import redis
 
-        client = redis.Redis.from_url(
-            self._uri, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None
-        )
+        from webcall.core.redis_in_time import make_pool
+
+        client = redis.Redis.from_pool(make_pool(self._uri, repeats=0))
         try:
             client.ping()
         except redis.RedisError as error:
@@ -110,8 +102,13 @@ class StorageHealth:
         self._lock = threading.Lock()
         self._down = False
         self._again_at = 0.0
+        self._when_down: list[Callable[[], object]] = []
         self.failures = 0
         """How often it was asked, or left alone, without an answer: what was let through uncounted."""
+
+    def when_down(self, do: Callable[[], object]) -> None:
+        """Let something be done at the beginning of each outage, such as dropping kept connections."""
+        self._when_down.append(do)
 
     def ask(self, exchange: Callable[[], T], otherwise: T) -> T:
         """Return what `exchange` returns, or `otherwise` while the storage is down.
@@ -152,6 +149,9 @@ class StorageHealth:
             first, self._down = not self._down, True
             self._again_at = self._clock() + PAUSE_S
         if first:
+            for do in self._when_down:
+                with suppress(Exception):
+                    do()
             effect = "calls get 503 until it answers" if self._required else "calls pass uncounted meanwhile"
             log.error("limits storage down", effect=effect, **describe(error))
 

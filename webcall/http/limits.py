@@ -17,7 +17,7 @@ from limits.storage import RedisStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from webcall.core.services import Services
-from webcall.core.storage import MOST_CONNECTIONS, TIMEOUT_S, in_memory
+from webcall.core.storage import in_memory
 from webcall.errors import TooMany
 from webcall.interfaces import Caller
 from webcall.rates import Rate, parse_rate
@@ -50,7 +50,17 @@ class Limits:
         self._health = services.storage_health
         uri = self._config.storage_uri
         # From the first request on, a window lasts its whole length: exact, and one number a key.
-        self._strategy = FixedWindowRateLimiter(storage_from_string(uri, **_storage_options(uri)))
+        self._strategy = FixedWindowRateLimiter(storage_from_string(uri, **self._options(uri)))
+
+    def _options(self, storage_uri: str) -> dict[str, Any]:
+        """Return what keeps a Redis that does not answer from holding requests up."""
+        if in_memory(storage_uri):
+            return {}
+        from webcall.core.redis_in_time import drop_kept, make_pool
+
+        pool = make_pool(storage_uri)
+        self._health.when_down(lambda: drop_kept(pool))
+        return {"connection_pool": pool}
 
     def failed_authentication(self, address: str) -> None:
         """Count a request without a good key. Raises `TooMany` past the limit of its address."""
@@ -106,21 +116,3 @@ def init_app(app: Flask, services: Services) -> None:
 def limits() -> Limits:
     """Return the limits of the application that answers."""
     return cast(Limits, current_app.extensions[_EXTENSION])
-
-
-def _storage_options(storage_uri: str) -> dict[str, Any]:
-    """Return what keeps a Redis that does not answer from holding requests up."""
-    if in_memory(storage_uri):
-        return {}
-    from redis.backoff import NoBackoff
-    from redis.exceptions import ConnectionError as NotConnected
-    from redis.retry import Retry
-
-    return {
-        "socket_connect_timeout": TIMEOUT_S,
-        "socket_timeout": TIMEOUT_S,
-        "max_connections": MOST_CONNECTIONS,
-        # Once more at once where a kept connection turns out closed, as after Redis' restart; of a
-        # silent Redis nothing more is asked.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(NotConnected,)),
-    }

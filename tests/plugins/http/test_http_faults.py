@@ -18,12 +18,13 @@ import pytest
 from marshmallow import ValidationError
 
 from plugins.http.client import Client
-from plugins.http.lookups import HttpKeys
+from plugins.http.lookups import HttpAssistants, HttpKeys
 from plugins.http.settings import HttpSettings
 from plugins.http.signing import sign_request
 from tests.support.company import SECRET, Act, ExampleServer, Misbehaving, reply, signed
 from tests.support.programs import free_port, without
 from webcall.errors import BackendError, RecordError, Refused
+from webcall.interfaces import Caller
 from webcall.records import hash_api_key
 
 RECORD = json.dumps({"user_email": "ada@example.com"}).encode()
@@ -121,6 +122,33 @@ def test_a_fault_is_an_outage_in_time(fault: str) -> None:
         message, seconds = outage(make(f"http://127.0.0.1:{server.port}", max_answer_bytes=65536))
     assert told in message
     assert seconds < TIMEOUT_S + 1
+
+
+@pytest.mark.parametrize("told", [{"api_key_hash": "0" * 64}, {"api_key_hash": None}])
+def test_a_record_of_another_key_is_a_fault_of_it(told: dict[str, Any]) -> None:
+    """A signed record about another key, or about none, is no "not mine": it cannot be used."""
+    record = json.dumps({"user_email": "ada@example.com", **told}).encode()
+    with Misbehaving(answering(record)) as server:
+        keys = make(f"http://127.0.0.1:{server.port}")
+        with pytest.raises(RecordError, match="api_key_hash"):
+            keys.validate("lvk_canary")
+        keys.close()
+
+
+@pytest.mark.parametrize("told", [{"assistant_id": "other"}, {"assistant_id": None}, {}])
+def test_a_record_of_another_assistant_is_a_fault_of_it(told: dict[str, Any]) -> None:
+    """A signed record about another assistant, or about none, is no "not mine": it cannot be used."""
+    record = json.dumps({"assistant_created_by_email": "ada@example.com", **told}).encode()
+
+    def act(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(reply(record, signed(record, request, what="assistants")))
+
+    with Misbehaving(act) as server:
+        keys = make(f"http://127.0.0.1:{server.port}")
+        assistants = HttpAssistants(keys._client)
+        with pytest.raises(RecordError, match="assistant_id"):
+            assistants.get("helper", Caller(email="ada@example.com"))
+        assistants.close()
 
 
 def test_a_service_that_is_down_is_an_outage() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from plugins.jwt.jwks import fetch
 from tests.support.oidc import ScriptedProvider, own_certificate
 from tests.support.tokens import OTHER, RSA, public, token
 from webcall.errors import BackendError, Refused
@@ -31,6 +33,22 @@ def test_a_new_key_of_the_provider_is_found(make: Any, provider: ScriptedProvide
             assert time.monotonic() < deadline
     with pytest.raises(Refused):
         logins.validate(token(provider.issuer))
+
+
+def test_a_look_up_in_dns_that_hangs_holds_no_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch ends in time though the provider's name is not looked up, and cannot be given up."""
+    let_go = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        let_go.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        fetch(issuer="https://login.example", jwks_url="", algorithms=["RS256"], timeout_s=0.3, ca_file="")
+    assert time.monotonic() - began < 0.3 + 1
+    let_go.set()
 
 
 def test_invented_key_ids_do_not_reach_the_provider(make: Any, provider: ScriptedProvider) -> None:
