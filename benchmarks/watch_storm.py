@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from livekit import api
 
 from scripts import livekit_server
@@ -167,7 +168,7 @@ class Storm:
             for worker in several:
                 worker.begin()
             if kill_watcher:
-                await asyncio.to_thread(watcher.start)
+                await asyncio.to_thread(watcher.start, 240)
                 self.outcome.watchers_killed += 1
                 kill_watcher = False
 
@@ -177,7 +178,12 @@ class Storm:
             await asyncio.sleep(0.25)
 
     async def _look_at(self, livekit: api.LiveKitAPI, seat: Seat) -> None:
-        there = await livekit.room.list_participants(api.ListParticipantsRequest(room=seat.call.room_name))
+        asked = api.ListParticipantsRequest(room=seat.call.room_name)
+        try:
+            there = await livekit.room.list_participants(asked)
+        except (api.ServerError, aiohttp.ClientError):
+            # A busy machine; the next look tells.
+            return
         found = frozenset(
             one.identity for one in there.participants if one.kind == _AGENT and one.state == _ACTIVE
         )

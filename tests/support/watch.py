@@ -92,11 +92,11 @@ class Watching(Program):
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> Watching:
+    def start(self, within_s: float = 60) -> Watching:
         """Start it and return when it watches."""
         before = self.output().count('"watching"')
         self.begin()
-        self.until_log('"watching"', times=before + 1)
+        self.until_log('"watching"', times=before + 1, within_s=within_s)
         return self
 
     def get(self, path: str) -> str:
