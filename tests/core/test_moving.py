@@ -92,7 +92,11 @@ def everything(sides: Sides) -> list[Entry]:
 
 
 @given(st.lists(UNKNOWN, max_size=3), st.lists(UNKNOWN, max_size=3))
-@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_every_field_is_kept(
     mongo_server: MongoServer, for_keys: list[Record], for_assistants: list[Record]
 ) -> None:

@@ -157,7 +157,11 @@ BODIES = (
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(body=BODIES)
 def test_a_bad_body_never_gets_a_5xx(app: Flask, body: bytes) -> None:
     """Whatever the bytes are, a body is the caller's matter."""
