@@ -171,6 +171,13 @@ def test_nginx_is_told_every_name() -> None:
     assert all(re.search(given["NGINX_ENVSUBST_FILTER"], name) for name in names)
 
 
+def test_nginx_sends_all_headers() -> None:
+    """No block of nginx's settings has a header of its own, which would leave out all the others."""
+    lines = [line for line in NGINX_TEMPLATE.read_text().splitlines() if "proxy_set_header" in line]
+    assert {line.split()[1] for line in lines} >= {"Host", "X-Forwarded-For", "Connection", "Upgrade"}
+    assert all(line.startswith("proxy_set_header") for line in lines)
+
+
 @pytest.mark.parametrize("name", ["livekit-1", "livekit-2"])
 def test_livekit_takes_its_settings(name: str, livekit_binary: Path, tmp_path: Path) -> None:
     """The real server reads its settings and options, and listens at the ports that are published."""

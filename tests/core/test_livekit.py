@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.fake_livekit import Exchange, FakeLiveKit
 from webcall.config import LiveKitConfig
-from webcall.core import leftovers
+from webcall.core import leftovers, livekit_nodes
 from webcall.core.livekit import LiveKit, NewRoom
 from webcall.errors import LiveKitError
 
@@ -272,6 +272,21 @@ def test_a_node_that_does_not_respond(livekit: LiveKit, fake: FakeLiveKit, dead_
         with pytest.raises(LiveKitError, match="503 unavailable"):
             livekit.create_room(ROOM)
     assert fake.count("CreateRoom") == min(dead_for + 1, 3)
+
+
+def test_a_node_that_dies_with_the_request_in_its_hands(
+    livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is late for one try is not waited for: the room is asked for again, by the same name."""
+    monkeypatch.setattr(livekit_nodes, "_TRY_S", 0.1)
+
+    def hang_once(exchange: Exchange) -> None:
+        if fake.count("CreateRoom") > 1:
+            exchange.serve()
+
+    fake.script = hang_once
+    assert livekit.create_room(ROOM).metadata == ROOM.metadata
+    assert fake.count("CreateRoom") == 2
 
 
 def test_an_answer_about_another_room(livekit: LiveKit, fake: FakeLiveKit) -> None:

@@ -16,6 +16,8 @@ from webcall.core.participants import is_person
 # Two times three seconds are more than the five for which LiveKit believes in a node that has died.
 _TRIES = 3
 _PAUSE_S = 0.2
+# A node that dies with the request in its hands leaves LiveKit waiting for ten.
+_TRY_S = 3.5
 
 # A room's number of people lags by three seconds at most; the rest is for clocks that differ.
 _NEWCOMER_S = 30
@@ -29,7 +31,9 @@ async def create_where_a_node_lives(client: api.LiveKitAPI, request: api.CreateR
     """
     for _ in range(_TRIES - 1):
         try:
-            return await client.room.create_room(request)
+            return await asyncio.wait_for(client.room.create_room(request), _TRY_S)
+        except TimeoutError:
+            continue
         except api.ServerError as error:
             if error.code != api.ServerErrorCode.UNAVAILABLE:
                 raise
