@@ -66,11 +66,12 @@ class Measuring:
         self._rooms: set[str] = set()
         self._repeated = str(uuid.uuid4())
         self._begin = 0
+        self._healed = 0.0
 
     def run(self) -> Outcome:
         """Make the fault, look, end it, and look what is left of it."""
         out, stage = self._outcome, self._stage
-        before = set(stage.rooms(self._number))
+        before = stage.names(self._number)
         self._begin = stage.log_size()
         if not self._fault.from_start:
             # Connections that are kept, several of them.
@@ -86,11 +87,15 @@ class Measuring:
             self._look_at_ready()
         finally:
             stage.heal()
+        self._healed = time.monotonic()
+        left = stage.names(self._number) - before
         self._recover()
         for _ in range(2):
             answer = self._call(KEY, self._repeated)
             out.repeats.add(answer.json["data"]["room_name"] if answer.status == 200 else str(answer.status))
         self._look_for_rooms(before)
+        # But for those that have got their caller by a repeat.
+        out.left_at_first = len(left - self._rooms)
         while out.places <= PLACES_OF_A_KEY and self._call(key(self._number)).status == 200:
             out.places += 1
         self._read_log()
@@ -145,7 +150,7 @@ class Measuring:
         until(lambda: get(self._port, "/ready").status == 200, 15)
 
     def _recover(self) -> None:
-        out, healed = self._outcome, time.monotonic()
+        out, healed = self._outcome, self._healed
 
         def answered() -> bool:
             status = self._call(KEY).status
@@ -168,18 +173,15 @@ class Measuring:
 
     def _look_for_rooms(self, before: set[str]) -> None:
         """Hold the rooms that are there against those that callers know of."""
-        out, began = self._outcome, time.monotonic()
-        found = self._stage.rooms(self._number)
-        out.left_at_first = len(set(found) - before - self._rooms)
+        out = self._outcome
 
         def gone() -> bool:
-            nonlocal found
-            found = self._stage.rooms(self._number)
-            return not set(found) - before - self._rooms
+            out.left = self._stage.names(self._number) - before - self._rooms
+            return not out.left
 
         until(gone, 8)
-        out.left_s = time.monotonic() - began
-        out.left = set(found) - before - self._rooms
+        out.left_s = time.monotonic() - self._healed
+        found = self._stage.rooms(self._number)
         out.lost = self._rooms - set(found)
         out.assistants = {found[name] for name in self._rooms & set(found)}
 

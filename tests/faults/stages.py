@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,12 +96,20 @@ class Stage:
         self.resolve("ok")
         self.set_clock(0)
 
+    def names(self, number: int) -> set[str]:
+        """Return the names of the rooms of a fault's assistant."""
+        if isinstance(self.livekit, FakeLiveKit):
+            found = list(self.livekit.rooms)
+        else:
+            found = asyncio.run(_names(self.livekit))
+        return {name for name in found if name.startswith(assistant(number) + "_")}
+
     def rooms(self, number: int) -> dict[str, int]:
         """Return the rooms of a fault's assistant, with how many assistants were sent into each."""
-        prefix = assistant(number) + "_"
+        names = self.names(number)
         if isinstance(self.livekit, FakeLiveKit):
-            return {name: 1 for name in list(self.livekit.rooms) if name.startswith(prefix)}
-        return asyncio.run(_rooms(self.livekit, prefix))
+            return dict.fromkeys(names, 1)
+        return asyncio.run(_sent_into(self.livekit, names))
 
     def takes(self, token: str) -> bool:
         """Return whether LiveKit lets somebody join with a token; a stand-in is not asked."""
@@ -207,14 +214,15 @@ def _write(path: Path, text: str) -> None:
     half.replace(path)
 
 
-async def _rooms(server: LiveKitServer, prefix: str) -> dict[str, int]:
+async def _names(server: LiveKitServer) -> list[str]:
     async with server.api() as client:
-        listed = (await client.room.list_rooms(api.ListRoomsRequest())).rooms
+        return [room.name for room in (await client.room.list_rooms(api.ListRoomsRequest())).rooms]
+
+
+async def _sent_into(server: LiveKitServer, names: set[str]) -> dict[str, int]:
+    async with server.api() as client:
         found = {}
-        for room in listed:
-            if room.name.startswith(prefix):
-                # One that is deleted in between has none.
-                with suppress(api.ServerError):
-                    sent = await client.agent_dispatch.list_dispatch(room.name)
-                    found[room.name] = len([one for one in sent if one.agent_name])
+        for name in names:
+            sent = await client.agent_dispatch.list_dispatch(name)
+            found[name] = len([one for one in sent if one.agent_name])
         return found
