@@ -172,11 +172,10 @@ async def pages(asking: Asking) -> None:
     """Load the playground, the widget and the documents, with a file that they name."""
     path = asking.random.choice(("/playground", "/widget.js", "/openapi.json", "/docs"))
     answer = await asking.ask("pages", path, method="GET", right={200})
-    names = re.findall(
-        rb'"\.?(/(?:playground|widget)/[\w.-]+\.[0-9a-f]{12}\.\w+)"', answer.body if answer else b""
-    )
+    text = answer.body.decode() if answer else ""
+    names = re.findall(r'"(?:\./|/)?((?:playground|widget|docs)/[\w.-]+\.[0-9a-f]{12}\.\w+)"', text)
     for name in sorted(set(names))[:3]:
-        await asking.ask("pages' files", name.decode(), method="GET", right={200})
+        await asking.ask("pages' files", f"/{name}", method="GET", right={200})
 
 
 async def others(asking: Asking) -> None:

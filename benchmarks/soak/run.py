@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.soak.asking import PATIENCE_S, Asking
-from benchmarks.soak.disturbances import CYCLE, SELDOM, Disturbances, Step
+from benchmarks.soak.disturbances import CYCLE, SELDOM, Disturbances
 from benchmarks.soak.figures import Figures
 from benchmarks.soak.kinds import ROOM_S, mix
 from benchmarks.soak.oracle import Oracle
@@ -71,8 +71,8 @@ class _Tasks:
             )
 
 
-async def run(stage: Stage, plan: Plan, *steps: Step) -> Verdict:
-    """Run the plan on a stage that stands, with these disturbances in turn in place of all."""
+async def run(stage: Stage, plan: Plan) -> Verdict:
+    """Run the plan on a stage that stands."""
     oracle = Oracle()
     figures = Figures(stage)
     async with Asking(stage, oracle, random.Random(_SEED)) as asking:
@@ -88,7 +88,7 @@ async def run(stage: Stage, plan: Plan, *steps: Step) -> Verdict:
             if plan.person_s:
                 group.create_task(_visits(people, tasks, plan, end))
             if plan.disturbed_s:
-                group.create_task(_disturb(disturbances, oracle, plan, end, steps))
+                group.create_task(_disturb(disturbances, oracle, plan, end))
         cpu_s = _cpu_s() - cpu_before
         await tasks.finish(240)
         figures.look()
@@ -134,13 +134,11 @@ async def _visits(people: People, tasks: _Tasks, plan: Plan, end: float) -> None
             return
 
 
-async def _disturb(
-    disturbances: Disturbances, oracle: Oracle, plan: Plan, end: float, steps: tuple[Step, ...]
-) -> None:
+async def _disturb(disturbances: Disturbances, oracle: Oracle, plan: Plan, end: float) -> None:
     """Disturb so often; what comes seldom, at a third and at two thirds of the time."""
     began = oracle.began
-    cycle = itertools.cycle(steps or CYCLE)
-    seldom = [] if steps else [(share, step) for share in (1 / 3, 2 / 3) for step in SELDOM]
+    cycle = itertools.cycle(CYCLE)
+    seldom = [(share, step) for share in (1 / 3, 2 / 3) for step in SELDOM]
     while True:
         await asyncio.sleep(plan.disturbed_s)
         if time.monotonic() + plan.disturbed_s / 2 >= end:
