@@ -19,7 +19,6 @@ from __future__ import annotations
 import errno
 import selectors
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -37,14 +36,16 @@ MAX_WAIT_S = 1.0
 # All else waits, too, until a thread is let go by a client that sends half a request.
 _OTHERS_WAIT_S = 15.0
 # While the call that waits for longest has waited for so long, those who come get their 503 at once.
-STANDING_S = 0.25
+STANDING_S = 0.5
 # A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
 SILENCE_S = 10.0
 # How long a connection that was answered and closed is read on, so that the answer arrives (RFC 9112, 9.6).
 LINGER_S = 2.0
 # After SIGTERM: at least so long, and until the listening socket is empty, connections are taken.
 DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
-SWITCH_S = 0.0005
+# Calls that run at once are too many when this thread learns so late of a request's end.
+CROWDED_S = 0.05
+_EASE_EVERY_S, _FEWEST_CALLS = 0.1, 64
 _ACCEPTED_AT_ONCE = 8
 
 Kind = Literal["call", "other"]
@@ -102,15 +103,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Serve until SIGTERM, and then end in good order."""
-        # This thread gives the interpreter away at each system call, and gets it back after so long at most.
-        # By default that is 5 ms, while threads compute: a few dozen connections a second.
-        sys.setswitchinterval(SWITCH_S)
         self.door = Door(self.wsgi.extensions["webcall"])
         self.accepted = 0
         self.addresses = {listener: listener.getsockname() for listener in self.sockets}
         self.running: dict[Kind, int] = {"call": 0, "other": 0}
         # With each connection the moment at which it is turned away.
         self.queues: dict[Kind, deque[tuple[Any, float]]] = {"call": deque(), "other": deque()}
+        self.most_calls: float = self.door.places
+        self.eased_at = 0.0
         self.silent = Parked(self.poller, SILENCE_S, self.begin)
         # gthread asks for its length, to keep room for new connections.
         self.keepalived_conns = self.idle = Parked(self.poller, self.cfg.keepalive, self.begin)
@@ -213,16 +213,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Return whether a thread is free; calls leave some for all else."""
         if sum(self.running.values()) >= self.cfg.threads:
             return False
-        return kind == "other" or self.running["call"] < self.door.places
+        return kind == "other" or self.running["call"] < self.most_calls
 
     def start(self, conn: Any, kind: Kind) -> None:
         """Let a thread of the pool answer a request."""
         self.running[kind] += 1
         done = self.tpool.submit(self.handle, conn)
-        done.add_done_callback(lambda done: self.method_queue.defer(self.after_request, conn, kind, done))
+        done.add_done_callback(
+            lambda done: self.method_queue.defer(self.after_request, conn, kind, done, time.monotonic())
+        )
 
-    def after_request(self, conn: Any, kind: Kind, done: Future[bool]) -> None:
+    def ease(self, late_s: float, now: float) -> None:
+        """Let fewer calls run at once where they take the processor from each other, and more where not.
+
+        Where LiveKit is slow they wait, as many as there are places. Where the processor is what is short,
+        more threads serve nobody sooner, and keep this one from those who come. It shows in how late this
+        thread learns that a request is done.
+        """
+        if late_s < CROWDED_S:
+            self.most_calls = min(self.door.places, self.most_calls + 1)
+        elif now - self.eased_at > _EASE_EVERY_S:
+            self.eased_at = now
+            self.most_calls = max(min(_FEWEST_CALLS, self.door.places), self.running["call"] * 0.7)
+
+    def after_request(self, conn: Any, kind: Kind, done: Future[bool], done_at: float) -> None:
         """Give the thread to who waits for one, and keep the connection or close it."""
+        now = time.monotonic()
+        self.ease(now - done_at, now)
         self.running[kind] -= 1
         for waiting in ("other", "call"):
             queue = self.queues[waiting]
