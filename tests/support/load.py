@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -80,7 +81,8 @@ async def _send(port: int, api_key: str, rate: float, seconds: float) -> list[tu
         sent = time.monotonic()
         try:
             status = await asyncio.wait_for(_ask(port, request), PATIENCE_S)
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError) as error:
+            print(f"no answer: {error!r}", file=sys.stderr)
             status = 0
         told.append((round(sent - began, 4), status, round(time.monotonic() - sent, 4)))
 
@@ -94,5 +96,8 @@ async def _send(port: int, api_key: str, rate: float, seconds: float) -> list[tu
 
 
 if __name__ == "__main__":
+    # Behind a server that stalls many connections are open at once.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     port, api_key, rate, seconds = sys.argv[1:]
     print(json.dumps(asyncio.run(_send(int(port), api_key, float(rate), float(seconds)))))
