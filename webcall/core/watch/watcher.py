@@ -112,6 +112,9 @@ class Watcher:
             return
         if event.kind not in ("participant_joined", "participant_left") or not event.sid:
             return
+        if event.sid in self._known:
+            # Somebody lives there: it is no room that a dead node has left behind.
+            self._known[event.sid].rest_s = self._known[event.sid].rest_until = 0.0
         if event.of_assistant and event.kind == "participant_left":
             known = self._known.setdefault(event.sid, Known(event.sid))
             known.departure = departure(event.reason)
@@ -227,7 +230,9 @@ class Watcher:
     def _let_rest(self, room: OpenRoom, known: Known, error: LiveKitError) -> None:
         if not known.rest_s:
             log.warning("room does not answer", room=room.name, kind=error.kind, error=str(error))
-        known.rest_s = min(max(2 * known.rest_s, _FIRST_REST_S), _LONGEST_REST_S)
+        # A node that died has LiveKit answer so; any other fault is that of a LiveKit that is busy or away.
+        grown_s = 2 * known.rest_s if error.kind == "answer" else 0.0
+        known.rest_s = min(max(grown_s, _FIRST_REST_S), _LONGEST_REST_S)
         known.rest_until = time.monotonic() + known.rest_s
 
     async def _look_at(self, room: OpenRoom, known: Known) -> None:
