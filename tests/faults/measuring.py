@@ -91,8 +91,7 @@ class Measuring:
         left = stage.names(self._number) - before
         self._recover()
         for _ in range(2):
-            answer = self._call(KEY, self._repeated)
-            out.repeats.add(answer.json["data"]["room_name"] if answer.status == 200 else str(answer.status))
+            until(self._repeat, 20)
         self._look_for_rooms(before)
         # But for those that have got their caller by a repeat.
         out.left_at_first = len(left - self._rooms)
@@ -108,6 +107,13 @@ class Measuring:
         if answer.status == 200:
             self._rooms.add(answer.json["data"]["room_name"])
         return answer
+
+    def _repeat(self) -> bool:
+        """Send the request with the Idempotency-Key again; return whether it was answered."""
+        answer = self._call(KEY, self._repeated)
+        if answer.status == 200:
+            self._outcome.repeats.add(answer.json["data"]["room_name"])
+        return answer.status == 200
 
     def _timed(self, api_key: str, repeated: str | None = None) -> None:
         began = time.monotonic()
