@@ -2,7 +2,7 @@
 
 `python -m benchmarks.prove --write` puts the rows into the README; names of promises' functions choose
 some of them: `python -m benchmarks.prove one_request_a_call`. `WEBCALL_PROVE_CALLS`: how many people join
-while workers are killed (60).
+while workers are killed (40).
 """
 
 from __future__ import annotations
