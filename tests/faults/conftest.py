@@ -8,6 +8,7 @@ import secrets
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +205,11 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             Path(path).write_text(json.dumps(rows), "utf-8")
         yield seen
     finally:
-        for stage in stages.made:
-            stage.close()
+        with ExitStack() as closing:
+            # One that cannot be closed holds up none of the others.
+            for stage in stages.made:
+                for one in stage.clean_up:
+                    closing.callback(one)
 
 
 def _is_of_fault(item: Any) -> bool:

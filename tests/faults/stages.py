@@ -131,10 +131,6 @@ class Stage:
         """Return how many bytes the log has."""
         return self.service.log.stat().st_size
 
-    def close(self) -> None:
-        for one in reversed(self.clean_up):
-            one()
-
 
 def key(number: int) -> str:
     """Return the API key of a fault, of `PLACES_OF_A_KEY` calls at once."""
