@@ -8,34 +8,21 @@ goes on where it was, and what is kept here can be lost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-import random
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 
 import structlog
 
 from webcall.config.settings import WatchConfig
-from webcall.core.dispatch import longest_call_s
 from webcall.core.idempotency import made_here
-from webcall.core.livekit_rooms import OpenRoom, OpenRooms, Present, Sent
+from webcall.core.livekit_rooms import OpenRoom, OpenRooms
 from webcall.core.notices import Notice
 from webcall.core.room_events import RoomEvent
+from webcall.core.watch.acting import Acts
 from webcall.core.watch.claims import Claims
 from webcall.core.watch.counters import WatchCounters
-from webcall.core.watch.judging import (
-    STAYED_S,
-    Close,
-    Departure,
-    SendAgain,
-    View,
-    Wait,
-    departure,
-    judge,
-    overtime_s,
-)
+from webcall.core.watch.judging import Close, Departure, Wait, departure, judge
+from webcall.core.watch.known import Known
 from webcall.errors import LiveKitError
 from webcall.logs import describe
 
@@ -45,34 +32,6 @@ _MOST_AT_ONCE = 16
 # Of rooms that are new here apart from the others: what a dead node left behind takes LiveKit three seconds
 # each to be silent about.
 _MOST_NEW_AT_ONCE = 16
-# Of a room about which LiveKit does not answer, one that a dead node left behind for instance.
-_FIRST_REST_S = 5.0
-_LONGEST_REST_S = 600.0
-# A claim outlives the exchanges of one act, and no more: whoever took it may have been killed.
-_CLAIMED_S = 20.0
-# Where watchers cannot agree they act after a pause of their own, and look again before.
-_APART_S = 2.0
-# What was sent in a room just before it is closed may not arrive (docs/livekit.md).
-_ARRIVING_S = 0.5
-
-
-@dataclass
-class Known:
-    """What is kept of one room. Times are of the monotonic clock, but for `joined_at` and `stayed_at`."""
-
-    sid: str
-    ours: bool | None = None
-    longest_s: float = math.inf
-    joined_at: float = math.inf
-    alone_since: float | None = None
-    with_one_since: float | None = None
-    stayed_at: float = 0.0
-    departure: Departure = Departure.unknown
-    seen: set[str] = field(default_factory=set)
-    busy: bool = False
-    rest_until: float = 0.0
-    rest_s: float = 0.0
-    next_look: asyncio.TimerHandle | None = None
 
 
 class Watcher:
@@ -81,7 +40,7 @@ class Watcher:
     def __init__(self, rooms: OpenRooms, rules: WatchConfig, claims: Claims, counters: WatchCounters) -> None:
         self._rooms = rooms
         self._rules = rules
-        self._claims = claims
+        self._acts = Acts(rooms, claims, counters)
         self._counters = counters
         self._known: dict[str, Known] = {}
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
@@ -98,8 +57,7 @@ class Watcher:
                 await asyncio.sleep(max(0.0, began + self._rules.sweep_s - time.monotonic()))
         finally:
             for known in self._known.values():
-                if known.next_look is not None:
-                    known.next_look.cancel()
+                known.plan_no_look()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -114,7 +72,7 @@ class Watcher:
             return
         if event.sid in self._known:
             # Somebody lives there: it is no room that a dead node has left behind.
-            self._known[event.sid].rest_s = self._known[event.sid].rest_until = 0.0
+            self._known[event.sid].end_rest()
         if event.of_assistant and event.kind == "participant_left":
             known = self._known.setdefault(event.sid, Known(event.sid))
             known.departure = departure(event.reason)
@@ -176,8 +134,8 @@ class Watcher:
 
     def _forget(self, sid: str) -> None:
         known = self._known.pop(sid, None)
-        if known is not None and known.next_look is not None:
-            known.next_look.cancel()
+        if known is not None:
+            known.plan_no_look()
 
     def _look_after(self, known: Known, name: str, seconds: float) -> None:
         """Look at the room in so many seconds, or earlier if that is planned already."""
@@ -211,7 +169,7 @@ class Watcher:
 
     async def _look(self, room: OpenRoom) -> None:
         known = self._known.setdefault(room.sid, Known(room.sid))
-        if known.busy or known.rest_until > time.monotonic():
+        if known.busy or known.rests:
             return
         known.busy = True
         try:
@@ -223,7 +181,7 @@ class Watcher:
             self._let_rest(room, known, error)
         except Exception as error:
             log.error("watching failed", room=room.name, **describe(error))
-            known.rest_until = time.monotonic() + _FIRST_REST_S
+            known.rest(longer=False)
         finally:
             known.busy = False
 
@@ -231,116 +189,28 @@ class Watcher:
         if not known.rest_s:
             log.warning("room does not answer", room=room.name, kind=error.kind, error=str(error))
         # A node that died has LiveKit answer so; any other fault is that of a LiveKit that is busy or away.
-        grown_s = 2 * known.rest_s if error.kind == "answer" else 0.0
-        known.rest_s = min(max(grown_s, _FIRST_REST_S), _LONGEST_REST_S)
-        known.rest_until = time.monotonic() + known.rest_s
+        known.rest(longer=error.kind == "answer")
 
     async def _look_at(self, room: OpenRoom, known: Known) -> None:
         present = await self._rooms.present(room.name)
-        self._note(known, present)
+        known.note(present)
         if not present.people:
             return
-        if known.ours is None:
-            self._read(known, await self._rooms.sent(room.name))
+        if known.ours is None and known.read(await self._rooms.sent(room.name)):
+            self._counters.calls_seen += 1
         if not known.ours:
             return
-        if self._overtime_s(room, known) >= self._rules.overtime_s:
-            await self._close(room, known, Notice.time_is_up)
+        if known.overtime_s(room) >= self._rules.overtime_s:
+            await self._acts.close(room, known, Notice.time_is_up)
         elif known.alone_since is not None:
             await self._mend(room, known)
 
-    def _read(self, known: Known, dispatches: list[Sent]) -> None:
-        limits = [longest_call_s(one.metadata) for one in dispatches]
-        lengths = [limit for limit in limits if limit is not None]
-        known.ours = bool(lengths)
-        if lengths:
-            known.longest_s = lengths[0]
-            self._counters.calls_seen += 1
-
-    def _note(self, known: Known, present: Present) -> None:
-        known.seen |= present.assistants
-        if present.joined_at is not None:
-            known.joined_at = min(known.joined_at, present.joined_at)
-        if present.assistants:
-            known.departure = Departure.unknown
-            now = time.monotonic()
-            known.with_one_since = now if known.with_one_since is None else known.with_one_since
-            if now - known.with_one_since > STAYED_S:
-                known.stayed_at = time.time()
-        else:
-            known.with_one_since = None
-        if present.assistants or not present.people:
-            known.alone_since = None
-        elif known.alone_since is None:
-            known.alone_since = time.monotonic()
-
-    def _overtime_s(self, room: OpenRoom, known: Known) -> float:
-        return overtime_s(
-            created_at=room.created_at,
-            empty_timeout_s=room.empty_timeout_s,
-            joined_at=known.joined_at,
-            longest_s=known.longest_s,
-            now=time.time(),
-        )
-
     async def _mend(self, room: OpenRoom, known: Known) -> None:
         dispatches = await self._rooms.sent(room.name)
-        verdict = judge(self._view(known, dispatches), self._rules)
+        verdict = judge(known.view(dispatches), self._rules)
         if isinstance(verdict, Wait):
             self._look_after(known, room.name, verdict.seconds)
         elif isinstance(verdict, Close):
-            await self._close(room, known, verdict.notice)
-        else:
-            await self._send_again(room, known, verdict, len(dispatches))
-
-    def _view(self, known: Known, dispatches: list[Sent]) -> View:
-        now = time.time()
-        newest = dispatches[-1]
-        return View(
-            alone_s=time.monotonic() - (known.alone_since or 0.0),
-            departure=known.departure,
-            sent=[one for one in dispatches if longest_call_s(one.metadata) is not None],
-            since_sent_s=max(0.0, now - newest.created_at),
-            entering=newest.taken and not newest.identities & known.seen,
-            now=now,
-            stayed_at=known.stayed_at,
-        )
-
-    async def _send_again(self, room: OpenRoom, known: Known, verdict: SendAgain, sent_before: int) -> None:
-        if not await self._may_act(f"{room.sid}:{sent_before}"):
-            return
-        # Between the look and the claim somebody may have come, or another watcher may have acted.
-        dispatches, present = await asyncio.gather(
-            self._rooms.sent(room.name), self._rooms.present(room.name)
-        )
-        self._note(known, present)
-        if known.alone_since is None or len(dispatches) != sent_before:
-            return
-        died = known.departure is Departure.died
-        await self._rooms.send_again(room.name, verdict.dispatch)
-        self._counters.repaired.inc()
-        log.warning("assistant sent again", room=room.name, again=verdict.tried + 1, died=died)
-        known.departure = Departure.unknown
-        self._look_after(known, room.name, self._rules.grace_s)
-
-    async def _close(self, room: OpenRoom, known: Known, notice: Notice) -> None:
-        if not await self._may_act(f"{room.sid}:{notice.name}"):
-            return
-        if notice is not Notice.time_is_up:
-            self._note(known, await self._rooms.present(room.name))
-            if known.alone_since is None:
-                return
-        with contextlib.suppress(LiveKitError):
-            await self._rooms.tell(room.name, notice)
-            await asyncio.sleep(_ARRIVING_S)
-        await self._rooms.close(room.name)
-        self._counters.closed.labels(notice.name).inc()
-        if notice is Notice.no_assistant:
-            log.error("no assistant came", room=room.name)
-        log.warning("room closed", room=room.name, notice=notice.name)
-
-    async def _may_act(self, what: str) -> bool:
-        mine = await self._claims.take(what, _CLAIMED_S)
-        if mine is None:
-            await asyncio.sleep(random.uniform(0, _APART_S))  # noqa: S311  # nosec B311  # no secret
-        return mine is not False
+            await self._acts.close(room, known, verdict.notice)
+        elif await self._acts.send_again(room, known, verdict, len(dispatches)):
+            self._look_after(known, room.name, self._rules.grace_s)
