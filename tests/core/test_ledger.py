@@ -167,6 +167,34 @@ def test_a_name_that_is_used_again(store: LedgerStore) -> None:
     assert told.by()[1:] == [("eve@example.com", "nobody_came")]
 
 
+def test_a_repeat_at_the_same_moment(store: LedgerStore) -> None:
+    """Of two requests for one room at once, whichever made it, the call's end is told once, and none before."""
+    told = Told(store)
+    early, late = (replace(ENTRY, created_at=told.now + after_s) for after_s in (0, 0.1))
+    with told.ledger.written(early, waits_s=120) as written:
+        told.place(late)
+        written.keep(repeated=True)
+    assert told.calls == []
+    told.ledger.on_event(finished())
+    assert told.by() == [("ada@example.com", "nobody_came")]
+
+
+def test_an_entry_that_is_written_twice(redis_uri: str) -> None:
+    """Where Redis is asked again, since its answer was lost, no end of the call that begins is told."""
+
+    class Twice(RedisLedger):
+        def write(self, entry: Entry, lasts_s: float) -> bool:
+            super().write(entry, lasts_s)
+            return super().write(entry, lasts_s)
+
+    told = Told(Twice(redis_uri))
+    told.place(replace(ENTRY, created_at=told.now))
+    assert told.calls == []
+    told.ledger.on_event(finished())
+    assert told.by() == [("ada@example.com", "nobody_came")]
+    told.ledger.close()
+
+
 def test_ends_that_livekit_does_not_tell() -> None:
     """They are told when the call must be over, by whatever comes next, and once a minute at most."""
     now = [0.0]
@@ -210,3 +238,5 @@ def test_an_outage_of_redis(redis_outage: RedisServer) -> None:
     with pytest.raises(LimitsUnavailable):
         required.place()
     assert required.ledger.sweep() == 0
+    for ledger in (told.ledger, required.ledger):
+        ledger.close()

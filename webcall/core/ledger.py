@@ -24,6 +24,8 @@ from webcall.interfaces import EndedCall
 # How often each process looks for calls whose end LiveKit did not tell.
 SWEEP_S = 60.0
 SWEEP_MOST = 100
+# A room in which nobody has been waits for longer than this, by its leeway alone (webcall.core.rooms).
+EMPTY_S = 30.0
 
 
 class LedgerStore(Protocol):
@@ -107,7 +109,11 @@ class Ledger:
         self._sweep_sometimes()
 
     def _replace(self, entry: Entry, lasts_s: float) -> None:
-        """Tell of the call that had the room's name before, whose end was never told; write the new one."""
+        """Tell of the call that had the room's name before, whose end was never told; write the new one.
+
+        No call was before where the entry is this one's, written twice since Redis was asked again, or that of
+        a repeat at the same moment, whose room this request has made.
+        """
 
         def replace() -> Kept | None:
             before = self._store.pop(entry.room_name)
@@ -116,8 +122,11 @@ class Ledger:
 
         with suppress(LimitsUnavailable):
             before = self._health.ask(replace, None)
-            if before is not None:
+            if before is not None and not self._is_new(before):
                 self._tell_of(before, None)
+
+    def _is_new(self, kept: Kept) -> bool:
+        return not kept.facts and self._clock() - kept.entry.created_at < EMPTY_S
 
     def on_event(self, event: RoomEvent) -> None:
         """Follow LiveKit's event. Repeated events do no harm.
