@@ -36,6 +36,13 @@ def test_a_clock_that_is_a_little_off_or_not_told_changes_nothing(told: float | 
     assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)
 
 
+def test_a_date_of_no_zone_is_utc() -> None:
+    """A proxy's `Date` that ends in -0000 is read as any other, and fails no request."""
+    clock = ServerClock()
+    clock.hear(date(600).replace("GMT", "-0000"))
+    assert abs(clock.ahead_s - 600) < 3
+
+
 def test_an_answer_of_the_same_second_tells_a_clock_that_was_set() -> None:
     """The same `Date` again is read against the clock of now, which may have been set in between."""
     clock = ServerClock()

@@ -40,9 +40,11 @@ class ServerClock:
         """Take the `Date` of an answer (RFC 9110, section 6.6.1) that has come just now."""
         if date != self._heard[0]:
             try:
-                self._heard = date, parsedate_to_datetime(date)
+                told = parsedate_to_datetime(date)
             except ValueError:
                 return
+            # "-0000" is a time of no known zone, and HTTP's is UTC.
+            self._heard = date, told if told.tzinfo else told.replace(tzinfo=UTC)
         ahead_s = (self._heard[1] - datetime.now(UTC)).total_seconds()
         before, self.ahead_s = self.off, ahead_s
         if self.off and not before:
