@@ -168,7 +168,7 @@ def test_a_name_that_is_used_again(store: LedgerStore) -> None:
 
 
 def test_a_repeat_at_the_same_moment(store: LedgerStore) -> None:
-    """Of two requests for one room at once, whichever made it, the call's end is told once, and none before."""
+    """Of two requests for one room at once, whichever made it, one end is told, and none before."""
     told = Told(store)
     early, late = (replace(ENTRY, created_at=told.now + after_s) for after_s in (0, 0.1))
     with told.ledger.written(early, waits_s=120) as written:

@@ -75,7 +75,7 @@ def test_livekit_away_and_back(livekit_binary: Path, make_watcher: MakeWatcher, 
     try:
         watcher.start()
         watcher.until_log("rooms cannot be listed")
-        for wrong in (None, "Bearer x", TOKEN):
+        for wrong in (None, "Bearer x", "Bearer \xff", TOKEN):
             assert ask(f"{watcher.url}/metrics", wrong)[0] == 401
         server.start()
         watcher.until_log("rooms can be listed again")

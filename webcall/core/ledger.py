@@ -111,8 +111,8 @@ class Ledger:
     def _replace(self, entry: Entry, lasts_s: float) -> None:
         """Tell of the call that had the room's name before, whose end was never told; write the new one.
 
-        No call was before where the entry is this one's, written twice since Redis was asked again, or that of
-        a repeat at the same moment, whose room this request has made.
+        No call was before where the entry is this one's, written twice since Redis was asked again, or that
+        of a repeat at the same moment, whose room this request has made.
         """
 
         def replace() -> Kept | None:

@@ -106,7 +106,9 @@ def _make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) -
 
     async def metrics(request: web.Request) -> web.Response:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        good = scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), metrics_token.encode())
+        # What is no UTF-8 comes from aiohttp in surrogates.
+        token = given.encode("utf-8", "surrogateescape")
+        good = scheme.lower() == "bearer" and hmac.compare_digest(token, metrics_token.encode())
         if metrics_token and not good:
             return _answer(401, "The metrics token is missing or not valid.", {"WWW-Authenticate": "Bearer"})
         return web.Response(body=counters.exposition(), headers={"Content-Type": counters.CONTENT_TYPE})
