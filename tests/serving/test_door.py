@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +20,7 @@ from tests.support.deployment import MakeApp, Service, bearer, store_records
 from tests.support.fake_livekit import Exchange, FakeLiveKit
 from tests.support.http import CALL, JSON, get, send
 from webcall.serving.door import Door
-from webcall.serving.worker import MAX_WAIT_S, STANDING_S
+from webcall.serving.worker import LINGER_S, MAX_WAIT_S, STANDING_S
 
 PAGE = "https://shop.example.com"
 # For a machine that is busy.
@@ -145,6 +148,66 @@ def test_who_is_turned_away(
         assert time.monotonic() < until
         time.sleep(0.05)
     assert service.log.read_text().count("overloaded: requests are turned away") >= 1
+
+
+def test_who_sends_ahead_holds_nobody_up(
+    make_service: Callable[[Mapping[str, str]], Service],
+    fake: FakeLiveKit,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A call that came along with the request before it is turned away without waiting for more of it."""
+    released = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        released.wait(60)
+        exchange.serve()
+
+    fake.script = hang
+    records = store_records("env", tmp_path, request)
+    service = make_service(
+        fake.environment | records | {"WEBCALL_THREADS": "8", "WEBCALL_LIMIT_PER_KEY": "off"}
+    )
+    with ThreadPoolExecutor(6) as pool:
+        hanging = [pool.submit(send, service.port, BODY, bearer() | JSON) for _ in range(6)]
+        while fake.count("CreateRoom") < 6:
+            time.sleep(0.01)
+        try:
+            with socket.create_connection(("127.0.0.1", service.port), timeout=30) as ahead:
+                lines = [f"POST {CALL} HTTP/1.1", "Host: x", "Content-Length: 2", "X-Request-ID: mine"]
+                call = "\r\n".join([*lines, "", "{}"]).encode()
+                ahead.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + call)
+                # Both have come, and the second one's second is over.
+                time.sleep(MAX_WAIT_S + 0.2)
+                began = time.monotonic()
+                assert get(service.port, "/health").status == 200
+                took = time.monotonic() - began
+                answers = b"".join(iter(lambda: ahead.recv(65536), b""))
+        finally:
+            released.set()
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"503"]
+    assert took < SLACK_S
+    assert b"\r\nX-Request-ID: mine\r\n" in answers
+    assert {future.result().status for future in hanging} == {200}
+
+
+def test_who_has_an_answer_and_goes_on_sending_is_let_go(
+    make_service: Callable[[Mapping[str, str]], Service],
+    fake: FakeLiveKit,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    """After its last answer a connection is read on for a moment, however slowly it sends."""
+    service = make_service(fake.environment | store_records("env", tmp_path, request))
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as dripping:
+        dripping.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"".join(iter(lambda: dripping.recv(65536), b"")).startswith(b"HTTP/1.1 200 ")
+        answered = time.monotonic()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while True:
+                dripping.sendall(b"x")
+                assert time.monotonic() - answered < 2 * LINGER_S + SLACK_S
+                time.sleep(0.1)
 
 
 def late_body(port: int) -> int:

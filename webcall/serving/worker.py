@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -94,6 +95,11 @@ class Parked:
         latest = time.monotonic() + patience_s
         for conn, until in self._until.items():
             self._until[conn] = min(until, latest)
+
+
+def sent_ahead(conn: Any) -> bytes:
+    """Return what has been read of the request behind the one that was answered; nothing before the first."""
+    return b"" if conn.parser is None else bytes(conn.parser.unreader.buf.getvalue())
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -249,18 +255,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.close(conn)
         elif not done.result():
             self.say_goodbye(conn)
-        elif conn.parser.unreader.buf.getvalue():
-            # The next request has been read along with this one.
-            self.enqueue(conn, "call")
         else:
             conn.sock.setblocking(False)
-            self.idle.add(conn)
+            if sent_ahead(conn):
+                # The next request has been read along with this one.
+                self.enqueue(conn, "call")
+            else:
+                self.idle.add(conn)
 
     def turn_away(self, conn: Any) -> None:
         """Answer 503 without a thread."""
         try:
-            # Read, since a connection that is closed with something unread is reset, its answer with it.
-            sent = conn.sock.recv(65536)
+            sent = sent_ahead(conn)
+            with suppress(BlockingIOError):
+                # Read, since a connection that is closed with something unread is reset, its answer with it.
+                sent += conn.sock.recv(65536)
             conn.sock.send(self.door.answer(sent))
         except OSError:
             self.close(conn)
@@ -278,12 +287,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             self.close(conn)
         else:
+            conn.read_until = time.monotonic() + LINGER_S
             self.read_on(conn)
 
     def read_on(self, conn: Any) -> None:
         """Read what nobody wants, until the client closes."""
         try:
-            if conn.sock.recv(65536):
+            if conn.sock.recv(65536) and time.monotonic() < conn.read_until:
                 self.lingering.add(conn)
             else:
                 self.close(conn)
