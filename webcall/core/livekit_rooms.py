@@ -74,6 +74,10 @@ class OpenRooms:
     def __init__(self, livekit: LiveKit) -> None:
         self._livekit = livekit
 
+    def now(self) -> float:
+        """Return the time by LiveKit's clock, in seconds since 1970: all times here are LiveKit's."""
+        return self._livekit.now().timestamp()
+
     async def all(self, names: Sequence[str] = ()) -> list[OpenRoom]:
         """Return the open rooms, or those of these names."""
         asked = api.ListRoomsRequest(names=names)

@@ -48,7 +48,7 @@ class Acts:
         dispatches, present = await asyncio.gather(
             self._rooms.sent(room.name), self._rooms.present(room.name)
         )
-        known.note(present)
+        known.note(present, self._rooms.now())
         if known.alone_since is None or len(dispatches) != sent_before:
             return False
         died = known.departure is Departure.died
@@ -63,7 +63,7 @@ class Acts:
         if not await self._may_act(f"{room.sid}:{notice.name}"):
             return
         if notice is not Notice.time_is_up:
-            known.note(await self._rooms.present(room.name))
+            known.note(await self._rooms.present(room.name), self._rooms.now())
             if known.alone_since is None:
                 return
         with contextlib.suppress(LiveKitError):

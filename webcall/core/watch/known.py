@@ -19,8 +19,9 @@ _LONGEST_REST_S = 600.0
 
 @dataclass
 class Known:
-    """What is kept of one room. Times are of the monotonic clock, but for `joined_at` and `stayed_at`.
+    """What is kept of one room. Times are of the monotonic clock, but for those of LiveKit's.
 
+    `joined_at`, `stayed_at` and each `now` are by LiveKit's clock (`OpenRooms.now`), in seconds since 1970.
     `ours` is None until the room's dispatches have been read.
     """
 
@@ -68,17 +69,17 @@ class Known:
             self.longest_s = lengths[0]
         return self.ours
 
-    def note(self, present: Present) -> None:
+    def note(self, present: Present, now: float) -> None:
         """Note who is in the room now."""
         self.seen |= present.assistants
         if present.joined_at is not None:
             self.joined_at = min(self.joined_at, present.joined_at)
         if present.assistants:
             self.departure = Departure.unknown
-            now = time.monotonic()
-            self.with_one_since = now if self.with_one_since is None else self.with_one_since
-            if now - self.with_one_since > STAYED_S:
-                self.stayed_at = time.time()
+            if self.with_one_since is None:
+                self.with_one_since = time.monotonic()
+            elif time.monotonic() - self.with_one_since > STAYED_S:
+                self.stayed_at = now
         else:
             self.with_one_since = None
         if present.assistants or not present.people:
@@ -86,19 +87,18 @@ class Known:
         elif self.alone_since is None:
             self.alone_since = time.monotonic()
 
-    def overtime_s(self, room: OpenRoom) -> float:
+    def overtime_s(self, room: OpenRoom, now: float) -> float:
         """Return for how many seconds the call is past its longest time, as `judging.overtime_s` does."""
         return overtime_s(
             created_at=room.created_at,
             empty_timeout_s=room.empty_timeout_s,
             joined_at=self.joined_at,
             longest_s=self.longest_s,
-            now=time.time(),
+            now=now,
         )
 
-    def view(self, dispatches: Sequence[Sent]) -> View:
+    def view(self, dispatches: Sequence[Sent], now: float) -> View:
         """Return what is seen of the room, in which a person is alone."""
-        now = time.time()
         newest = dispatches[-1]
         return View(
             alone_s=time.monotonic() - (self.alone_since or 0.0),

@@ -193,21 +193,21 @@ class Watcher:
 
     async def _look_at(self, room: OpenRoom, known: Known) -> None:
         present = await self._rooms.present(room.name)
-        known.note(present)
+        known.note(present, self._rooms.now())
         if not present.people:
             return
         if known.ours is None and known.read(await self._rooms.sent(room.name)):
             self._counters.calls_seen += 1
         if not known.ours:
             return
-        if known.overtime_s(room) >= self._rules.overtime_s:
+        if known.overtime_s(room, self._rooms.now()) >= self._rules.overtime_s:
             await self._acts.close(room, known, Notice.time_is_up)
         elif known.alone_since is not None:
             await self._mend(room, known)
 
     async def _mend(self, room: OpenRoom, known: Known) -> None:
         dispatches = await self._rooms.sent(room.name)
-        verdict = judge(known.view(dispatches), self._rules)
+        verdict = judge(known.view(dispatches, self._rooms.now()), self._rules)
         if isinstance(verdict, Wait):
             self._look_after(known, room.name, verdict.seconds)
         elif isinstance(verdict, Close):
