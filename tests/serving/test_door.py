@@ -35,6 +35,26 @@ def fake() -> Iterator[FakeLiveKit]:
     server.close()
 
 
+@pytest.fixture
+def hanging_service(
+    make_service: Callable[[Mapping[str, str]], Service],
+    fake: FakeLiveKit,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> tuple[Service, threading.Event]:
+    """A service with places for six calls, and what lets the LiveKit answer that they all wait for."""
+    released = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        released.wait(60)
+        exchange.serve()
+
+    fake.script = hang
+    records = store_records("env", tmp_path, request)
+    settings = {"WEBCALL_THREADS": "8", "WEBCALL_LIMIT_PER_KEY": "off"}
+    return make_service(fake.environment | records | settings), released
+
+
 class Wire:
     """Bytes in the place of a connection."""
 
@@ -98,24 +118,9 @@ def test_whole_requests(sent: bytes, whole: bool) -> None:
     assert Door.is_whole(sent) is whole
 
 
-def test_who_is_turned_away(
-    make_service: Callable[[Mapping[str, str]], Service],
-    fake: FakeLiveKit,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> None:
+def test_who_is_turned_away(hanging_service: tuple[Service, threading.Event], fake: FakeLiveKit) -> None:
     """With all places taken: the first to come waits, later ones get 503 at once, and /health is answered."""
-    released = threading.Event()
-
-    def hang(exchange: Exchange) -> None:
-        released.wait(60)
-        exchange.serve()
-
-    fake.script = hang
-    records = store_records("env", tmp_path, request)
-    service = make_service(
-        fake.environment | records | {"WEBCALL_THREADS": "8", "WEBCALL_LIMIT_PER_KEY": "off"}
-    )
+    service, released = hanging_service
 
     def timed() -> tuple[int, float]:
         began = time.monotonic()
@@ -151,23 +156,10 @@ def test_who_is_turned_away(
 
 
 def test_who_sends_ahead_holds_nobody_up(
-    make_service: Callable[[Mapping[str, str]], Service],
-    fake: FakeLiveKit,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    hanging_service: tuple[Service, threading.Event], fake: FakeLiveKit
 ) -> None:
     """A call that came along with the request before it is turned away without waiting for more of it."""
-    released = threading.Event()
-
-    def hang(exchange: Exchange) -> None:
-        released.wait(60)
-        exchange.serve()
-
-    fake.script = hang
-    records = store_records("env", tmp_path, request)
-    service = make_service(
-        fake.environment | records | {"WEBCALL_THREADS": "8", "WEBCALL_LIMIT_PER_KEY": "off"}
-    )
+    service, released = hanging_service
     with ThreadPoolExecutor(6) as pool:
         hanging = [pool.submit(send, service.port, BODY, bearer() | JSON) for _ in range(6)]
         while fake.count("CreateRoom") < 6:
