@@ -55,6 +55,14 @@ def told() -> dict[str, float]:
     }
 
 
+def test_a_file_that_is_being_made_holds_nothing(shared: Path) -> None:
+    """An answer that comes between the making of a process's file and its first byte counts the others."""
+    ended(2, 1)
+    for kind in ("counter", "histogram", "gauge_livemostrecent"):
+        (shared / f"{kind}_99999999.db").touch()
+    assert told()["webcall_calls_created_total"] == 2
+
+
 def test_the_counts_of_the_dead_are_kept_in_one_place(shared: Path) -> None:
     """Counters and buckets are added up; what was in flight, and what was known of backends, is gone."""
     pids = [ended(2, 1), ended(3, 0)]

@@ -12,15 +12,16 @@ import os
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -44,9 +45,29 @@ def folder() -> Path | None:
 def everybody(shared: Path) -> Iterator[CollectorRegistry]:
     """Give what all processes have counted, to be read inside the block."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(shared))  # type: ignore[no-untyped-call]
+    registry.register(_Everybody(shared))
     with _locked(shared, fcntl.LOCK_SH):
         yield registry
+
+
+class _Everybody(Collector):
+    """What the files hold; one without a size is being made by its process just now, and holds nothing."""
+
+    def __init__(self, shared: Path) -> None:
+        self._shared = shared
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all that has been counted."""
+        files = [str(path) for path in self._shared.glob("*.db") if _size(path)]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # a gauge of a process that has ended meanwhile
 
 
 def bury(pid: int) -> None:
