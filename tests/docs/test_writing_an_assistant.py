@@ -23,7 +23,7 @@ from tests.support.livekit import LiveKitServer
 from tests.support.openai_stub import OpenAIStub
 from tests.support.person import NOTICE, joined
 from tests.support.probe import Probe, probing
-from webcall.core import notices
+from webcall.core import endings, notices
 from webcall.core.notices import Notice
 from webcall.worker import attendance
 from webcall.worker.interaction import Interaction
@@ -190,7 +190,7 @@ def test_topics_on_the_page_are_the_workers() -> None:
     topics = {row[0] for row in table(PAGE, "Topic")}
     assert {notices.TOPIC, NOTICE, attendance.BYE} == {name for name in topics if name.startswith("webcall.")}
     attributes = {row[0] for row in table(PAGE, "Attribute")}
-    assert set(attendance._SEEN) == {name for name in attributes if name.startswith("webcall.")}
+    assert {*attendance._SEEN, endings.WORD} == {name for name in attributes if name.startswith("webcall.")}
 
 
 def test_interaction_settings_on_the_page_are_the_workers() -> None:
