@@ -75,10 +75,12 @@ async def repeated(asking: Asking) -> None:
 
     answers = [*await asyncio.gather(place(), place()), await place()]
     other = await place(422, text_only=True)
-    if asking.oracle.down(["livekit"], began, asking.oracle.clock()):
+    now = asking.oracle.clock()
+    # A room for which nobody has come is forgotten with its first token.
+    if asking.oracle.down(["livekit"], began, now) or now - began > JOIN_WINDOW_S - 1:
         return
     rooms = {answer.data["room_name"] for answer in answers if answer}
-    if len(rooms) != 1:
+    if len(rooms) > 1:
         asking.oracle.fault(kind, f"{len(rooms)} rooms for one Idempotency-Key")
     if other and other.status != 422:
         asking.oracle.fault(kind, f"{other.status} instead of 422: another body under one Idempotency-Key")

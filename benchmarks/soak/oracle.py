@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from webcall.serving.worker import SILENCE_S
+
 # After an outage's end, for what notices it by itself: a pool's dead connections, a new primary.
 SETTLING_S = 1.0
 # The service's own shortest patience is half a second, for Redis.
@@ -111,8 +113,10 @@ class Oracle:
             self.excused[f"{asked.kind} {asked.outcome}"] += 1
         else:
             right = ", ".join(map(str, sorted(asked.right, key=str)))
-            late = asked.outcome == "late" or asked.outcome in UNAVAILABLE
-            told = f"{asked.outcome} instead of {right}: {asked.words}"
+            # The service lets go of who connects and then sends nothing for so long.
+            silent = asked.outcome == "broken" and asked.done - asked.sent > SILENCE_S
+            late = asked.outcome == "late" or asked.outcome in UNAVAILABLE or silent
+            told = f"{asked.outcome} instead of {right} after {asked.done - asked.sent:.1f} s: {asked.words}"
             self.fault(asked.kind, told, asked.done, since=asked.sent if late else None)
         return False
 
@@ -180,6 +184,7 @@ class Oracle:
             "excused": dict(sorted(self.excused.items())),
             "wrong": [asdict(one) for one in self.wrong],
             "starved_s": round(self.starved_s, 1),
+            "starved": [[round(began, 1), round(ended, 1)] for began, ended in self.starved],
             "late_by_the_machine": len(self.found) - len(self.wrong),
             "disturbances": [{"at_s": round(at, 1), "what": what} for at, what in self.disturbances],
         }

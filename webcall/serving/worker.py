@@ -95,9 +95,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for queue in self.queues.values():
             while queue and queue[0][1] <= now:
                 self.turn_away(queue.popleft()[0])
-        for parked in (self.silent, self.idle, self.lingering):
+        for parked in (self.silent, self.idle):
             for conn in parked.expired(now):
-                self.close(conn)
+                self.let_go(conn)
+        for conn in self.lingering.expired(now):
+            self.close(conn)
         self.door.look(now)
 
     def finish(self) -> None:
@@ -155,6 +157,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 self.enqueue(conn, "call" if self.door.is_call(beginning) else "other")
             else:
                 self.close(conn)
+
+    def let_go(self, conn: Any) -> None:
+        """Close a connection that has said nothing for too long.
+
+        On a busy machine its request may have come since the poller was asked: then it begins.
+        """
+        try:
+            has_come = not self.cfg.is_ssl and conn.sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            has_come = False
+        if has_come:
+            self.begin(conn)
+        else:
+            self.close(conn)
 
     def enqueue(self, conn: Any, kind: Kind) -> None:
         """Give the connection a thread, now or when one is free, or turn it away."""

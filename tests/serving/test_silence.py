@@ -1,0 +1,76 @@
+"""Connections that say nothing are closed, and no other, however late the worker looks."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from selectors import DefaultSelector
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from webcall.serving.worker import Parked, Worker
+
+REQUEST = b"GET /health HTTP/1.1\r\n"
+
+
+class Late(Worker):
+    """A worker without threads that was asked for nothing by its poller: what came has come since."""
+
+    def __init__(self) -> None:
+        self.cfg = SimpleNamespace(is_ssl=False, threads=1)
+        self.poller = DefaultSelector()
+        self.door = SimpleNamespace(is_call=lambda _: False, look=lambda _: None, places=1)
+        self.queues: Any = {"call": deque(), "other": deque()}
+        self.running: Any = {"call": 0, "other": 0}
+        self.silent, self.idle, self.lingering = (Parked(self.poller, 0, self.begin) for _ in range(3))
+        self.begun: list[Any] = []
+        self.closed: list[Any] = []
+
+    def notify(self) -> None:
+        """Tell nobody."""
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Return at once."""
+
+    def start(self, conn: Any, kind: Any) -> None:
+        """Keep who begins."""
+        self.begun.append(conn)
+
+    def close(self, conn: Any) -> None:
+        """Keep who is closed."""
+        self.closed.append(conn)
+
+
+@dataclass(eq=False)
+class Connection:
+    """What the worker has of a client."""
+
+    sock: socket.socket
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, Connection]]:
+    """A client's socket, and the worker's connection with it."""
+    client, served = socket.socketpair()
+    served.setblocking(False)
+    with client, served:
+        yield client, Connection(served)
+
+
+@pytest.mark.parametrize("where", ["silent", "idle"])
+@pytest.mark.parametrize("sent", [b"", REQUEST])
+def test_a_request_that_has_come_meanwhile_begins(
+    pair: tuple[socket.socket, Connection], where: str, sent: bytes
+) -> None:
+    """A connection whose time is up is closed if nothing has come, and is served if its request has."""
+    client, conn = pair
+    worker = Late()
+    getattr(worker, where).add(conn)
+    client.sendall(sent)
+    worker.turn(0)
+    assert (worker.begun, worker.closed) == (([conn], []) if sent else ([], [conn]))
+    worker.poller.close()
