@@ -25,6 +25,10 @@ from webcall import BackendError
 
 T = TypeVar("T")
 
+# Whoever finds a file there waits for the one who makes it, and closes it, in this process.
+_MAKING_FILES = threading.Lock()
+_UNUSABLE = "sql: the SQLite file cannot be opened for writing: {}"
+
 # Making an index over a large table takes longer than any request may.
 BUILD_TIMEOUT_S = 60.0
 UNDEFINED_TABLE = "42P01"
@@ -222,11 +226,21 @@ def _write_ahead(connection: Any, _: Any) -> None:
 
 
 def _private(path: Path) -> None:
-    """Make the file, readable by its owner only, before SQLite makes it for everybody."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise BackendError(f"sql: the SQLite file cannot be opened for writing: {error.strerror}") from None
+    """Make the file, readable by its owner only, before SQLite makes it for everybody.
+
+    One that is there is not opened: closing it would drop the locks of every connection that this process
+    has to it (POSIX, close(2) and fcntl; https://www.sqlite.org/howtocorrupt.html, 2.2). The next command
+    would then take itself for the last user and remove the write-ahead log, and this process would go on
+    reading a file that is gone: a revoked key would be good for ever.
+    """
+    with _MAKING_FILES:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if not os.access(path, os.R_OK | os.W_OK):
+                raise BackendError(_UNUSABLE.format("Permission denied")) from None
+        except OSError as error:
+            raise BackendError(_UNUSABLE.format(error.strerror)) from None
 
 
 def askable(value: str) -> bool:
