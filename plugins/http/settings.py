@@ -55,7 +55,7 @@ class HttpSettings(Schema):
         try:
             import aiohttp  # noqa: F401  # whether it is there
         except ImportError:
-            raise ValidationError("needs the extra: pip install 'webcall[http]'") from None
+            raise ValidationError("needs the extra: pip install '.[http]' in the checkout") from None
         if not url:
             raise ValidationError(f"missing: {MEND}")
         try:

@@ -82,7 +82,7 @@ class JwtSettings(Schema):
             import cryptography  # noqa: F401
             import jwt  # noqa: F401
         except ImportError:
-            raise ValidationError("needs the extra: pip install 'webcall[jwt]'") from None
+            raise ValidationError("needs the extra: pip install '.[jwt]' in the checkout") from None
         if not issuer:
             raise ValidationError("missing: the provider's address, as tokens have it in `iss`")
         check_address(issuer)

@@ -33,7 +33,7 @@ class SqlSettings(Schema):
             if str(data.get("url")).startswith("postgres"):
                 import psycopg  # noqa: F401
         except ImportError:
-            raise ValidationError("needs the extra: pip install 'webcall[sql]'") from None
+            raise ValidationError("needs the extra: pip install '.[sql]' in the checkout") from None
         return data
 
     @validates("url")

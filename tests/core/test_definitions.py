@@ -111,7 +111,7 @@ def test_models_that_a_worker_here_could_not_run(monkeypatch: pytest.MonkeyPatch
         " mistral, demo; LiveKit Inference has no LIVEKIT_INFERENCE_API_KEY and LIVEKIT_INFERENCE_API_SECRET"
         " here: the worker needs it set",
         "assistant_tts_model: elevenlabs is not installed here: the worker needs"
-        " `pip install webcall[elevenlabs]`",
+        " `.venv/bin/pip install '.[elevenlabs]'`",
         "assistant_tts_model: elevenlabs has no ELEVEN_API_KEY here: the worker needs it set",
         "assistant_tts_config.shoe_size: the worker passes over this",
         "assistant_tts_config.api_key: the worker passes over this",

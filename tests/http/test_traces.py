@@ -189,7 +189,7 @@ app.extensions["webcall"].close()"""
     ("endpoint", "installed", "told"),
     [
         ("collector:4318", True, "traces.endpoint: not an address such as"),
-        ("http://127.0.0.1:4318", False, "traces.endpoint: needs OpenTelemetry: install webcall[traces]"),
+        ("http://127.0.0.1:4318", False, "traces.endpoint: needs OpenTelemetry: pip install '.[traces]'"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_told_at_the_start(

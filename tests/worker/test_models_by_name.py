@@ -131,7 +131,7 @@ def test_a_plugin_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     call = job(llm_model="openai", stt_model="openai", tts_model="cartesia")
     for step in (import_plugins, made):
         with pytest.raises(
-            ModelUnavailable, match=r"cartesia cannot be loaded: pip install webcall\[cartesia\]"
+            ModelUnavailable, match=r"cartesia cannot be loaded: \.venv/bin/pip install '\.\[cartesia\]'"
         ):
             step(call, worker())
 

@@ -205,7 +205,7 @@ def test_a_missing_package_is_one_line(name: str) -> None:
     status, output = run(environment, _WITHOUT.format(name=name))
     assert (status, output.count("\n")) == (2, 1), output
     assert name in output
-    assert "pip install webcall[worker]" in output
+    assert ".venv/bin/pip install '.[worker]'" in output
 
 
 def test_faults_of_settings_and_of_usage() -> None:

@@ -164,7 +164,9 @@ def traces_endpoint(value: str) -> None:
     """Refuse what is no address for traces, or no address that can be used without the extra."""
     optional_web_address(value)
     if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
-        raise ValidationError("needs OpenTelemetry: install webcall[traces], or leave it empty")
+        raise ValidationError(
+            "needs OpenTelemetry: pip install '.[traces]' in the checkout, or leave it empty"
+        )
 
 
 def _is_installed(module: str) -> bool:
@@ -190,7 +192,9 @@ def storage(value: str) -> None:
             "neither memory:// nor an address such as redis://127.0.0.1:6379/0 or rediss://…"
         )
     if not _is_installed("redis"):
-        raise ValidationError("needs the package redis: install webcall[redis], or take memory://")
+        raise ValidationError(
+            "needs the package redis: pip install '.[redis]' in the checkout, or take memory://"
+        )
 
 
 def secret(value: str) -> None:

@@ -31,8 +31,9 @@ def is_installed(package: str) -> bool:
 
 
 def install_hint(choice: Choice) -> str:
-    """Return the command that installs a model's plugin."""
-    return f"pip install webcall[{choice.provider.extra}]"
+    """Return the command that installs a model's plugin, to be run in the checkout."""
+    # By path: the package is in no registry, where anybody may take its name.
+    return f".venv/bin/pip install '.[{choice.provider.extra}]'"
 
 
 def missing_keys(choice: Choice, environ: Mapping[str, str], *, openai_base_url: str = "") -> tuple[str, ...]:

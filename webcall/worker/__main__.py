@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
         from webcall.worker.server import Worker
     except ModuleNotFoundError as error:
         name = error.name or "a package"
-        click.echo(f"{name} is not installed: the worker needs `pip install webcall[worker]`", err=True)
+        needs = "the worker needs `.venv/bin/pip install '.[worker]'`, in the checkout"
+        click.echo(f"{name} is not installed: {needs}", err=True)
         return 2
     asyncio.run(Worker(config).run())
     return 0
