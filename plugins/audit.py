@@ -1,7 +1,7 @@
 """Example of an observer: a line of JSON for each call, placed, refused or ended, in a file.
 
-`WEBCALL_AUDIT_FILE` names the file. Name the plugin in config.yaml: `plugins: [plugins.env, plugins.file,
-plugins.mongo, plugins.audit]`. Several worker processes may append to one file: each line is written at once.
+`WEBCALL_AUDIT_FILE` names the file. Add `plugins.audit` at the end of `plugins` in a copy of config.yaml:
+docs/operating.md, "Audit". Several worker processes may append to one file: each line is written at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def _append(event: str, call: CreatedCall | RefusedCall | EndedCall) -> None:
         raise BackendError("WEBCALL_AUDIT_FILE names no file")
     line = json.dumps({"event": event, **asdict(call)}, ensure_ascii=False, default=datetime.isoformat)
     # Of one write below the size of a page, appending processes do not mix their lines.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise BackendError(f"WEBCALL_AUDIT_FILE cannot be written: {error.strerror}") from error
     try:
         os.write(descriptor, line.encode() + b"\n")
     finally:

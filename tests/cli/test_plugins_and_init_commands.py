@@ -64,15 +64,18 @@ def test_plugins_tells_what_is_loaded_and_used(env_app: Flask) -> None:
 def test_a_plugin_without_backends_is_listed(
     make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plugin that is loaded and offers nothing shows in the list all the same."""
+    """A plugin that is loaded and offers nothing shows in the list all the same, an observer as one."""
     lines = ("from webcall import hookimpl", "@hookimpl", "def webcall_key_validators():", "    return []")
     (tmp_path / "offers_nothing.py").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(str(tmp_path))
     chosen = {"WEBCALL_VALIDATORS": "env", "WEBCALL_STORES": "env"}
-    app = make_app(NO_LIVEKIT | chosen, plugins=[*BUILT_IN, "offers_nothing"])
-    rows = {row["plugin"]: row["backend"] for row in loaded(run_on(app)("plugins", "--json"))}
-    assert rows["offers_nothing"] == "-"
-    assert set(rows) == {*BUILT_IN, "offers_nothing"}
+    app = make_app(NO_LIVEKIT | chosen, plugins=[*BUILT_IN, "offers_nothing", "plugins.audit"])
+    rows = {row["plugin"]: row for row in loaded(run_on(app)("plugins", "--json"))}
+    told = [
+        (rows[name]["backend"], rows[name]["description"]) for name in ("offers_nothing", "plugins.audit")
+    ]
+    assert told == [("-", "-"), ("-", "observes calls")]
+    assert set(rows) == {*BUILT_IN, "offers_nothing", "plugins.audit"}
 
 
 def test_a_defect_of_a_plugin_is_one_line(

@@ -16,8 +16,18 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+import plugins.audit
 import webcall
-from tests.support.deployment import KEY, OWNER, MakeApp, bearer, livekit_environment, settings, store_records
+from tests.support.deployment import (
+    KEY,
+    OWNER,
+    ROOT,
+    MakeApp,
+    bearer,
+    livekit_environment,
+    settings,
+    store_records,
+)
 from tests.support.livekit import LiveKitServer
 from webcall import logs
 from webcall.config import LogConfig
@@ -143,8 +153,8 @@ def client(
 ) -> FlaskClient:
     """The sample deployment with both plugins."""
     environment = livekit_environment(livekit_server) | store_records("file", tmp_path, request)
-    plugins = ["bad_plugin", *settings()["plugins"], "spy_plugin"]
-    return make_app(environment, plugins=plugins).test_client()
+    names = ["bad_plugin", *settings()["plugins"], "spy_plugin"]
+    return make_app(environment, plugins=names).test_client()
 
 
 def test_service_tells_of_calls_and_refusals(spying: types.ModuleType, client: FlaskClient) -> None:
@@ -201,3 +211,32 @@ def test_audit_plugin_appends_lines(
     assert lines[1]["reason"] == "unauthorized"
     assert path.stat().st_mode & 0o777 == 0o600
     assert KEY not in path.read_text()
+    page = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    shown = json.loads(page.partition("<!-- audit -->\n```json\n")[2].partition("\n```")[0])
+    assert list(shown) == list(lines[0])
+
+
+def test_reason_of_an_observer_that_fails_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a plugin raises for the operator's log is there in its words; of anything else only the type."""
+
+    def fail(call: CreatedCall) -> None:
+        raise ValueError("canary")
+
+    def lines(observer: Observer) -> list[dict[str, Any]]:
+        caplog.clear()
+        observers = Observers([observer])
+        observers.created(created("room"))
+        observers.close()
+        return [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+
+    audit = Observer("audit", {CREATED: plugins.audit.webcall_call_created})
+    monkeypatch.delenv("WEBCALL_AUDIT_FILE", raising=False)
+    assert [line["error"] for line in lines(audit)] == ["WEBCALL_AUDIT_FILE names no file"]
+    monkeypatch.setenv("WEBCALL_AUDIT_FILE", str(tmp_path / "missing" / "audit.jsonl"))
+    [line] = lines(audit)
+    assert line["error"] == "WEBCALL_AUDIT_FILE cannot be written: No such file or directory"
+    [line] = lines(Observer("other", {CREATED: fail}))
+    assert line["exception"] == ["ValueError"]
+    assert "canary" not in str(line)

@@ -8,6 +8,7 @@ import click
 from flask.cli import with_appcontext
 
 from webcall.cli.common import echo_json, echo_table, json_option, services
+from webcall.core.observers import CREATED, ENDED, REFUSED
 
 
 @click.command()
@@ -33,13 +34,16 @@ def plugin_rows() -> list[dict[str, str]]:
     }
     offered = {"api keys": setup.plugins.validators, "assistants": setup.plugins.stores}
     plugins_and_backends = [(plugin, name) for name, plugin in setup.plugins.offered_by.items()]
+    observing = setup.plugins.hooks_of((CREATED, REFUSED, ENDED))
     idle = [name for name in setup.config.plugins if name not in setup.plugins.offered_by.values()]
     return [
         {
             "plugin": plugin,
             "version": _version(setup.plugins.manager.get_plugin(plugin)),
             "backend": name,
-            "description": backends[name].description if name in backends else "-",
+            "description": backends[name].description
+            if name in backends
+            else ("observes calls" if plugin in observing else "-"),
         }
         | {
             kind: "in use" if name in used[kind] else "offered" if name in offered[kind] else "-"

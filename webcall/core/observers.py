@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from webcall.errors import BackendError
 from webcall.interfaces import CreatedCall, EndedCall, RefusedCall
 from webcall.logs import describe
 
@@ -136,7 +137,11 @@ class _Line:
                 self.observer.hooks[hook](**arguments)
             except Exception as error:
                 self._count(self.observer.plugin, "failed")
-                log.error("observer failed", plugin=self.observer.plugin, hook=hook, **describe(error))
+                # The text of other exceptions might quote what a caller sent.
+                told = {"error": str(error)} if isinstance(error, BackendError) else {}
+                log.error(
+                    "observer failed", plugin=self.observer.plugin, hook=hook, **told, **describe(error)
+                )
             else:
                 self._count(self.observer.plugin, "told")
             took_s = time.monotonic() - began
