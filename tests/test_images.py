@@ -17,6 +17,7 @@ import yaml
 from scripts import livekit_server
 from scripts.servers import NGINX_TEMPLATE
 from tests.support.deployment import ROOT, MakeApp
+from webcall.core.model_table import PROVIDERS
 from webcall.startup import prepare
 
 GIVEN = {
@@ -31,8 +32,6 @@ SECRETS = {
     "mongodb_password": "password",
     "metrics_token": "m" * 40,
 }
-# Read by providers' libraries in the worker, which know no files.
-OF_LIBRARIES = {"OPENAI_API_KEY"}
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 CONFIG = (ROOT / "config.yaml").read_text()
@@ -79,7 +78,7 @@ def environment(name: str) -> dict[str, str]:
 def test_every_variable_is_a_setting(name: str, tmp_path: Path) -> None:
     """Each variable is one of config.yaml, each secret is shown to its reader, and the values are taken."""
     found = environment(name)
-    for variable in found.keys() - OF_LIBRARIES:
+    for variable in found:
         assert "${" + variable.removesuffix("_FILE") in CONFIG, variable
     for variable, value in found.items():
         if variable.endswith("_FILE"):
@@ -100,6 +99,17 @@ def test_secrets_are_declared_and_used() -> None:
     assert used == COMPOSE["secrets"].keys() == SECRETS.keys()
     assert {item["file"] for item in COMPOSE["secrets"].values()} == {f"./secrets/{name}" for name in used}
     assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_worker_alone_gets_keys_of_providers() -> None:
+    """They come from a file that may be missing, that no commit holds, and that no setting overrides."""
+    got = {name: service["env_file"] for name, service in SERVICES.items() if "env_file" in service}
+    assert got == {"worker": [{"path": "worker.env", "required": False}]}
+    assert "/worker.env" in (ROOT / ".gitignore").read_text().splitlines()
+    kinds = [kind for provider in PROVIDERS.values() for kind in provider.kinds.values()]
+    keys = {variable for kind in kinds for variable in kind.keys}
+    assert keys
+    assert not keys & SERVICES["worker"]["environment"].keys()
 
 
 @pytest.mark.parametrize("name", SERVICES)
