@@ -157,10 +157,10 @@ def test_own_assistant_and_key_get_a_token(
         args=shlex.split(put.replace("reception.yaml", str(tmp_path / "reception.yaml")))[1:]
     )
     assert stored.exit_code == 0, stored.output
-    [command] = re.findall(r"^API_KEY=\$\(flask (.+?)\)", create)
+    [command] = re.findall(r"^RECEPTION_KEY=\$\(flask (.+?)\)", create)
     made = app.test_cli_runner().invoke(args=shlex.split(command))
     assert made.exit_code == 0, made.output
-    words = shlex.split(curl.replace("$API_KEY", made.stdout.strip()))
+    words = shlex.split(curl.replace("$RECEPTION_KEY", made.stdout.strip()))
     headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
     answer = app.test_client().post(ROUTE, data=words[words.index("-d") + 1], headers=headers)
     assert answer.status_code == 200, answer.text
