@@ -182,13 +182,13 @@ def test_where_limits_are_counted(make_app: MakeApp, redis_server: RedisServer) 
     assert "canary" not in str(gone)
 
 
-def warnings_of(make_app: MakeApp, **sections: Any) -> list[str]:
+def warnings_of(make_app: MakeApp, records: dict[str, str] | None = None, **sections: Any) -> list[str]:
     environment = {
         "LIVEKIT_URL": f"ws://127.0.0.1:{free_port()}",
         "LIVEKIT_API_KEY": "APItest",
         "LIVEKIT_API_SECRET": "s" * 40,
     }
-    found = diagnose(make_app(environment, **sections).extensions["webcall"])
+    found = diagnose(make_app(environment | (records or {}), **sections).extensions["webcall"])
     warnings = [one for one in found if one.status == "warning" and one.part in ("limits", "observers")]
     assert all(one.mend for one in warnings)
     return [f"{one.part}: {one.message}" for one in warnings]
@@ -201,6 +201,25 @@ def test_calls_that_wait_and_a_small_worker(make_app: MakeApp) -> None:
     assert told == "limits: one address may have 3 calls wait, which take all 2 of a worker"
     assert warnings_of(make_app, limits=waiting, worker={"max_calls": 3}) == []
     assert warnings_of(make_app, limits=waiting, worker={"max_calls": 0}) == []
+
+
+def test_calls_that_wait_and_a_worker_that_counts_cores(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that takes what its cores allow may be too small for publishable keys, and for those alone."""
+    key = {"api_key_hash": "0" * 64, "user_email": "ada", "allowed_assistants": ["helper"]}
+    page = key | {"api_key_prefix": "lvp_Ab3dEf9h", "allowed_origins": ["https://www.example.com"]}
+
+    def told(record: dict[str, Any], cores: int) -> list[str]:
+        monkeypatch.setattr("os.cpu_count", lambda: cores)
+        in_use = {"WEBCALL_VALIDATORS": "env", "WEBCALL_STORES": "env"}
+        return warnings_of(make_app, in_use | {"WEBCALL_API_KEYS": json.dumps([record])})
+
+    [warning] = told(page, 2)
+    assert warning.endswith("10 calls wait, which take all 8 of a worker with the 2 cores of this machine")
+    assert told(page, 3) == []
+    assert told(key, 2) == []
+    assert told(page | {"is_active": False}, 2) == []
 
 
 def test_ends_of_calls_in_several_processes(make_app: MakeApp, redis_server: RedisServer) -> None:

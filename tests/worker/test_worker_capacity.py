@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from webcall.config.settings import CALLS_PER_CORE
 from webcall.worker import capacity
-from webcall.worker.capacity import CALLS_PER_CORE, MEMORY_PER_CALL_MB, SPARE_MB, calls_that_fit
+from webcall.worker.capacity import MEMORY_PER_CALL_MB, SPARE_MB, calls_that_fit
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from webcall.core.permissions import PUBLISHABLE_NEEDS
 from webcall.interfaces import ListsAssistants, ListsKeys, ManagesKeys, Record
 from webcall.origins import origin_pattern
 from webcall.rates import OFF, parse_rate
+from webcall.records import caller_from_record
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -94,6 +95,15 @@ def look_at_records(
         yield from _together(keys, [record for _, record in definitions])
     if assistant_id is not None:
         yield from _one_assistant(stores, assistant_id, keys)
+
+
+def has_publishable_key(sides: list[Side]) -> bool:
+    """Tell whether one of the keys that are looked at works and is publishable. Raises as backends do."""
+    pairs = [(side.name, side.backend) for side in sides if side.kind == VALIDATORS]
+    return any(
+        entry.state == "active" and caller_from_record(entry.record).publishable
+        for entry in islice(list_keys(pairs), _LOOKED_AT)
+    )
 
 
 def _counted(what: str, sides: list[Side], counts: Counter[str], total: int, mend: str) -> Finding:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import psutil
 
+from webcall.config.settings import CALLS_PER_CORE
+
 # Measured with the demo's models, whose speech is made and heard here: a voice call takes a fifth of a core
 # while it is talked in, and 67 MB of its own (94 with its share of what processes have in common), a typed
 # one 40 MB.
 MEMORY_PER_CALL_MB = 120
-CALLS_PER_CORE = 4
 # Left to the rest of the machine.
 SPARE_MB = 512
 
