@@ -8,9 +8,10 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Flask, Response, jsonify, url_for
 
+from webcall.core.answer_headers import POLICY
 from webcall.http.api import EnvelopeApi
 from webcall.http.assets import Assets
-from webcall.http.headers import POLICY, page_policy
+from webcall.http.headers import page_policy
 
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _OWN = Path(__file__).parent / "static"

@@ -1,7 +1,6 @@
 """What an answer tells a browser to do with it, and not to do: the one place that sets it.
 
-Sources: the OWASP REST Security Cheat Sheet, and CSP level 3. Strict-Transport-Security is for the proxy
-that speaks TLS.
+Sources: those of `webcall.core.answer_headers`, which holds what is not for pages alone.
 """
 
 from __future__ import annotations
@@ -10,20 +9,10 @@ from collections.abc import Iterable
 
 from flask import Flask, Response
 
-POLICY = "Content-Security-Policy"
-PERMISSIONS = "Permissions-Policy"
-RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
+from webcall.core.answer_headers import EVERYWHERE
 
-_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# Scripts of other origins read answers by CORS, which the resource policy does not touch: it keeps them
-# from being drawn into a page as an image or a script.
-EVERYWHERE = {
-    POLICY: _NOTHING,
-    RESOURCE_POLICY: "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",  # for browsers that do not know frame-ancestors
-}
+PERMISSIONS = "Permissions-Policy"
+
 # Of use to documents alone.
 _PAGES = {
     "Cross-Origin-Opener-Policy": "same-origin",

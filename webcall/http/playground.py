@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response
 
 from webcall.config.settings import Config
+from webcall.core.answer_headers import POLICY
 from webcall.errors import ConfigError
 from webcall.http.assets import CALL, LIVEKIT, STATIC, Assets
-from webcall.http.headers import PERMISSIONS, POLICY, page_policy
+from webcall.http.headers import PERMISSIONS, page_policy
 
 _FILES = (LIVEKIT, *CALL, "view.js", "playground.js", "playground.css")
 

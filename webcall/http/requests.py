@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 
 import structlog
 from flask import Flask, Response, g, request
 
+from webcall.core.answer_headers import LIKE_A_KEY, REQUEST_ID, readable_id
+
 # Of an existing deployment's keys; a shorter one would blot out half of every line.
 _SHORTEST_KEY = 6
 
 log = structlog.stdlib.get_logger("webcall.request")
-
-# What begins like a key of this service does not get into a log, wherever a caller puts it.
-# A key, or the beginning of a signed token (JSON Web Token): `{"` in Base64 is `eyJ`.
-_LIKE_A_KEY = re.compile(r"lv[kp]_[A-Za-z0-9_-]{12,}|eyJ[A-Za-z0-9_-]{12,}[A-Za-z0-9_.-]*")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
 def init_app(app: Flask) -> None:
@@ -41,7 +37,7 @@ def note(**fields: str | None) -> None:
 
 def without_keys(text: str) -> str:
     """Return `text` with what looks like an API key, or is the one of this request, blotted out."""
-    text = _LIKE_A_KEY.sub("[key]", text)
+    text = LIKE_A_KEY.sub("[key]", text)
     # A log may be read in a terminal, which obeys control characters.
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     bearer = request.headers.get("Authorization", "").partition(" ")[2].strip()
@@ -56,19 +52,14 @@ def _begin() -> None:
     structlog.contextvars.bind_contextvars(request_id=_begin_id())
 
 
-def readable_id(given: str) -> str | None:
-    """Return a caller's own X-Request-ID if it can be one, and is not like a key."""
-    return given if _REQUEST_ID.match(given) and not _LIKE_A_KEY.search(given) else None
-
-
 def _begin_id() -> str:
-    given = readable_id(request.headers.get("X-Request-ID", ""))
+    given = readable_id(request.headers.get(REQUEST_ID, ""))
     g.request_id = given if given and without_keys(given) == given else uuid.uuid4().hex
     return str(g.request_id)
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-ID"] = request_id()
+    response.headers[REQUEST_ID] = request_id()
     # Pages with hashed files set their own rule; everything else may hold a token.
     response.headers.setdefault("Cache-Control", "no-store")
     started = g.get("started")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import structlog
 from flask import Blueprint, Flask, Response, request
 
+from webcall.core.answer_headers import RESOURCE_POLICY
 from webcall.http.assets import CALL, LIVEKIT, STATIC, Assets
-from webcall.http.headers import RESOURCE_POLICY
 
 log = structlog.stdlib.get_logger("webcall.http")
 

@@ -9,13 +9,12 @@ import uuid
 
 import structlog
 
+from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, readable_id
 from webcall.core.gate import RETRY_AFTER_S
 from webcall.core.services import Services
 from webcall.http.cors import EXPOSED_HEADERS
 from webcall.http.envelope import envelope
 from webcall.http.errors import BUSY
-from webcall.http.headers import EVERYWHERE
-from webcall.http.requests import readable_id
 from webcall.origins import is_allowed
 
 log = structlog.stdlib.get_logger("webcall.serving")
@@ -72,7 +71,7 @@ class Door:
         """Count a request of which this much has come, and return the whole answer to it."""
         self._note()
         found = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(sent)}
-        own = {"X-Request-ID": readable_id(found.get(b"x-request-id", "")) or uuid.uuid4().hex}
+        own = {REQUEST_ID: readable_id(found.get(b"x-request-id", "")) or uuid.uuid4().hex}
         own |= self._cors_headers(found.get(b"origin", ""))
         return self._head + _lines(own) + b"\r\n" + self._body
 

@@ -11,7 +11,6 @@ import contextlib
 import hmac
 import os
 import signal
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -22,6 +21,7 @@ from webcall.core.livekit_rooms import OpenRooms
 from webcall.core.room_events import RoomEvents
 from webcall.core.watch.claims import OnlyWatcher, claims_for
 from webcall.core.watch.counters import WatchCounters
+from webcall.core.watch.hardening import PATIENCE_S, HardenedRunner, answer, on_every_answer
 from webcall.core.watch.watcher import Watcher
 from webcall.errors import Unauthorized, WebCallError
 
@@ -69,11 +69,13 @@ async def watch(config: Config, livekit: LiveKit) -> None:
         await claims.close()
 
 
-def make_runner(events: RoomEvents, counters: WatchCounters, metrics_token: str) -> web.AppRunner:
+def make_runner(
+    events: RoomEvents, counters: WatchCounters, metrics_token: str, patience_s: float = PATIENCE_S
+) -> web.AppRunner:
     """Return what serves LiveKit's events, health and metrics, when it is set up and given an address."""
-    app = _make_app(events, counters, metrics_token)
+    app = _make_app(events, counters, metrics_token, patience_s)
     # By default it would wait a minute for LiveKit's connections, which are kept alive.
-    return web.AppRunner(app, access_log=None, shutdown_timeout=_ENDING_S, handle_signals=False)
+    return HardenedRunner(app, patience_s, shutdown_timeout=_ENDING_S)
 
 
 async def stop_serving(runner: web.AppRunner) -> None:
@@ -85,24 +87,28 @@ async def stop_serving(runner: web.AppRunner) -> None:
     await runner.cleanup()
 
 
-def _make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) -> web.Application:
+def _make_app(
+    events: RoomEvents, counters: WatchCounters, metrics_token: str, patience_s: float
+) -> web.Application:
 
     async def webhook(request: web.Request) -> web.Response:
         signature = request.headers.get("Authorization", "")
         try:
             if not signature:
                 raise Unauthorized
-            events.receive(await request.read(), signature)
+            async with asyncio.timeout(patience_s):
+                body = await request.read()
+            events.receive(body, signature)
         except Unauthorized:
-            return _answer(401, "The signature is missing or not valid.", {"WWW-Authenticate": "Bearer"})
+            return answer(401, "The signature is missing or not valid.", {"WWW-Authenticate": "Bearer"})
         except WebCallError:
-            return _answer(503, "The event could not be followed. Send it again.", {"Retry-After": "1"})
-        return _answer(200, "Event taken")
+            return answer(503, "The event could not be followed. Send it again.", {"Retry-After": "1"})
+        return answer(200, "Event taken")
 
     async def health(_: web.Request) -> web.Response:
         swept = round(counters.sweep_age_s(), 1) if counters.has_swept else None
         data = {"last_sweep_s": swept, "events": counters.events_taken, "calls": counters.calls_seen}
-        return _answer(200, "The watcher runs", data=data)
+        return answer(200, "The watcher runs", data=data)
 
     async def metrics(request: web.Request) -> web.Response:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -110,18 +116,11 @@ def _make_app(events: RoomEvents, counters: WatchCounters, metrics_token: str) -
         token = given.encode("utf-8", "surrogateescape")
         good = scheme.lower() == "bearer" and hmac.compare_digest(token, metrics_token.encode())
         if metrics_token and not good:
-            return _answer(401, "The metrics token is missing or not valid.", {"WWW-Authenticate": "Bearer"})
+            return answer(401, "The metrics token is missing or not valid.", {"WWW-Authenticate": "Bearer"})
         return web.Response(body=counters.exposition(), headers={"Content-Type": counters.CONTENT_TYPE})
 
-    app = web.Application(client_max_size=_MOST_BYTES)
+    app = web.Application(client_max_size=_MOST_BYTES, middlewares=[on_every_answer])
     app.router.add_post(WEBHOOK, webhook)
     app.router.add_get("/health", health)
     app.router.add_get("/metrics", metrics)
     return app
-
-
-def _answer(
-    status: int, message: str, headers: dict[str, str] | None = None, data: dict[str, Any] | None = None
-) -> web.Response:
-    body = {"success": status < 300, "message": message, "data": data or {}}
-    return web.json_response(body, status=status, headers={"Cache-Control": "no-store", **(headers or {})})
