@@ -108,3 +108,12 @@ def test_authentication_comes_before_the_body(client: FlaskClient) -> None:
     for body in (b"{", b"x" * 100_000):
         answer = client.post(PATH, data=body, headers=bearer("lvk_nobody"), content_type="application/json")
         assert answer.status_code == 401
+
+
+def test_a_wish_for_a_websocket_is_ignored(app: Flask) -> None:
+    """Who asks to switch to WebSocket is answered as without it."""
+    client = app.test_client()
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    assert client.get("/health", headers=headers).status_code == 200
+    assert client.post(PATH, headers=headers).status_code == 401
+    assert client.get("/nothing", headers=headers).status_code == 404

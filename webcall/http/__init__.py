@@ -19,6 +19,7 @@ from webcall.http import (
     requests,
     token_source,
     tracing,
+    upgrades,
     web_call,
     webhook,
     widget,
@@ -38,6 +39,7 @@ def init_app(app: Flask, services: Services) -> None:
     if services.traces is not None:
         tracing.init_app(app, services.traces)
     observing.init_app(app)
+    upgrades.init_app(app)
     addresses.init_app(app, services.config.http.trusted_proxies)
     if services.config.http.widget:
         widget.init_app(app)
