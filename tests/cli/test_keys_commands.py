@@ -65,6 +65,14 @@ def test_a_created_key_works_at_once_until_it_is_revoked(run: Run, works: Works,
     assert works(KEY)
 
 
+def test_an_owner_without_an_address_is_warned_of(run: Run, stored_app: Flask) -> None:
+    """A key of an owner that is no email address is made, with a warning; others without one."""
+    result = run("keys", "create", "--owner", "nope")
+    assert "warning: the owner is no email address" in result.stderr
+    assert entries(stored_app)[hash_api_key(result.stdout.strip())].record["user_email"] == "nope"
+    assert "warning" not in run("keys", "create", "--owner", OWNER).stderr
+
+
 def test_a_key_stops_when_it_expires(run: Run, works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key made with --expires is refused from that moment on."""
 

@@ -89,7 +89,10 @@ def create(backend: str | None, expires: datetime | None, **wish: Any) -> None:
     validators = services().validators()
     chosen = choose(validators, ManagesKeys, backend, SETTING)
     manager = core.manager_of(validators, chosen)
-    api_key = core.create_key(manager, NewKey(expires_at=expires, **wish))
+    new = NewKey(expires_at=expires, **wish)
+    api_key = core.create_key(manager, new)
+    if "@" not in new.owner:
+        note("warning: the owner is no email address: the key is for assistants of this very owner")
     try:
         _show_once(api_key, chosen)
     except OSError:
