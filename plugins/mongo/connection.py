@@ -93,9 +93,11 @@ class Connection:
         # One that is younger than the request that failed is not the one that it used.
         if client is None or time.monotonic() - client.made_at < self.timeout_s:
             return
-        if self._clients.pop(pid, None) is client:
+        # It may be a newer one by now, which another thread has put in: that is closed as well.
+        replaced = self._clients.pop(pid, None)
+        if replaced is not None:
             # What asks by it ends first.
-            closing = threading.Timer(2 * self.timeout_s, client.driver.close)
+            closing = threading.Timer(2 * self.timeout_s, replaced.driver.close)
             closing.daemon = True
             closing.start()
 

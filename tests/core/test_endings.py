@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -129,3 +130,10 @@ def test_events_that_were_lost() -> None:
         lost = told(events, closed_at=None)
         assert (lost.ended_by, lost.length_s) == ("unknown", None)
         assert lost.ended_at == datetime.fromtimestamp(9000, UTC)
+
+
+def test_an_entry_of_a_later_version() -> None:
+    """What another version has written beside is left out, as it is while one replaces the other."""
+    entry = Entry("room", "helper", "ada@example.com", None, False, 1000.0)
+    later = json.dumps(json.loads(entry.as_text()) | {"of_tomorrow": 1})
+    assert Entry.from_text(later) == entry

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from tests.support.http import at_once
+from tests.support.redis import lose_answers
 from webcall.core.leases import CLOCK_TOLERANCE_S, Full, LeaseStore, Taken, Wanted
 from webcall.core.leases_in_memory import MemoryLeases
 from webcall.core.leases_in_redis import RedisLeases
@@ -104,6 +105,17 @@ def test_a_repeat_takes_nothing_twice(store: LeaseStore) -> None:
     assert isinstance(full, Full)
     store.end("a")
     assert store.take(wanted("a", most_calls=2)) == NEW
+
+
+def test_an_answer_that_is_lost(redis_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is fresh where redis-py asked again for it, and is not for another request of the room."""
+    leases = RedisLeases(redis_uri)
+    assert leases.take(wanted("first", most_calls=5)) == NEW, "the script is known to Redis"
+    lost = lose_answers(monkeypatch, 1)
+    assert leases.take(wanted("a", most_calls=5)) == NEW
+    assert lost == [1]
+    assert leases.take(wanted("a", most_calls=5)) == KEPT
+    leases.close()
 
 
 def test_a_waiting_lease_ends_by_itself(store: LeaseStore) -> None:

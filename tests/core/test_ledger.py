@@ -12,7 +12,7 @@ import redis
 from structlog.testing import capture_logs
 
 from tests.support.http import at_once
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, lose_answers
 from webcall.config.settings import CallConfig
 from webcall.core.endings import Entry, Kept
 from webcall.core.leases import CLOCK_TOLERANCE_S
@@ -119,7 +119,7 @@ def test_what_is_overdue(store: LedgerStore) -> None:
 
 
 def test_nothing_stays_in_redis(redis_uri: str) -> None:
-    """Whatever is kept expires by itself, and what was taken out is gone at once."""
+    """Whatever is kept expires by itself, and what was taken out within seconds."""
     ledger = RedisLedger(redis_uri)
     ledger.write(ENTRY, 60)
     ledger.note("room", {"reason": ""}, None)
@@ -128,7 +128,29 @@ def test_nothing_stays_in_redis(redis_uri: str) -> None:
         assert kept.keys() == {"webcall:call:room", "webcall:calls-due"}
         assert all(60_000 < left_ms < 2 * 24 * 3600 * 1000 for left_ms in kept.values())
         ledger.pop("room")
-        assert list(client.scan_iter("*")) == []
+        (taken,) = client.scan_iter("*")
+        assert taken.startswith(b"webcall:call-taken:")
+        assert 0 < client.pttl(taken) <= 5000, "it is kept for a repeat of the same asker, and no longer"
+    ledger.close()
+
+
+def test_an_answer_that_is_lost(redis_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Redis took out is given to the same asker where its answer is lost, and to nobody else."""
+    ledger = RedisLedger(redis_uri)
+    assert (ledger.pop("room"), ledger.overdue(9)) == (None, []), "the scripts are known to Redis"
+    ledger.write(ENTRY, 60)
+    ledger.note("room", {"reason": "x"}, None)
+    for number in range(2):
+        ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1)
+    lost = lose_answers(monkeypatch, 1)
+    kept = ledger.pop("room")
+    assert kept is not None
+    assert (kept.entry, kept.facts["reason"].text, lost) == (ENTRY, "x", [1])
+    assert ledger.pop("room") is None
+    lost = lose_answers(monkeypatch, 1)
+    assert sorted(one.entry.room_name for one in ledger.overdue(9)) == ["due-0", "due-1"]
+    assert lost == [1]
+    assert ledger.overdue(9) == []
     ledger.close()
 
 

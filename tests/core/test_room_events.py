@@ -177,6 +177,21 @@ def test_stale_and_repeated_events(heard: Heard) -> None:
     assert len(heard.told) == 2
 
 
+@pytest.mark.parametrize("ahead_s", [-900, 900])
+def test_clocks_that_differ(ahead_s: int) -> None:
+    """Where LiveKit's clock is known, its events are followed or stale by that one."""
+    told: list[RoomEvent] = []
+    events = RoomEvents(CONFIG, lambda: time.time() + ahead_s)
+    events.subscribe(told.append)
+    for late_s in (0, STALE_S + 5):
+        now = int(time.time()) + ahead_s - late_s
+        body = json.dumps(event("room_finished", "r1") | {"createdAt": str(now)}).encode()
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        claims = {"iss": KEY, "sha256": digest, "nbf": now + late_s, "exp": now + late_s + 300}
+        events.receive(body, jwt.encode(claims, SECRET, algorithm="HS256"))
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_repeat_waits_for_the_first(heard: Heard, fails: bool) -> None:
     """An event that comes again while it is being followed is not taken before it has been."""

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -96,3 +97,20 @@ def redis_outage(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+def lose_answers(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Let so many of Redis's next answers be lost on their way; return a list with one item for each lost."""
+    lost: list[int] = []
+    read = redis.Connection.read_response
+
+    def read_or_lose(connection: redis.Connection, *args: Any, **kwargs: Any) -> Any:
+        answer = read(connection, *args, **kwargs)
+        if len(lost) < most and isinstance(answer, list):
+            lost.append(1)
+            connection.disconnect()
+            raise redis.ConnectionError("lost")
+        return answer
+
+    monkeypatch.setattr(redis.Connection, "read_response", read_or_lose)
+    return lost

@@ -25,16 +25,31 @@ def test_one_of_several_watchers_acts(redis_uri: str) -> None:
     asyncio.run(claim())
 
 
+def test_a_claim_stays_its_watchers(redis_uri: str) -> None:
+    """A watcher whose act failed may act again, for as long anew, and another one may not meanwhile."""
+
+    async def claim() -> None:
+        first, second = RedisClaims(redis_uri), RedisClaims(redis_uri)
+        assert await first.take("room:1", 30)
+        assert await first.take("room:1", 30)
+        assert await second.take("room:1", 30) is False
+        for watcher in (first, second):
+            await watcher.close()
+
+    asyncio.run(claim())
+
+
 def test_an_outage_is_told_apart_from_a_no(redis_outage: RedisServer) -> None:
     """While Redis does not answer nobody can tell, and when it is back claims are taken again."""
 
     async def claim() -> None:
-        claims = claims_for(redis_outage.uri)
+        claims, other = claims_for(redis_outage.uri), claims_for(redis_outage.uri)
         assert await claims.take("a", 30) is True
         with redis_outage.frozen():
             assert await claims.take("b", 30) is None
-        assert await claims.take("a", 30) is False
-        await claims.close()
+        assert await other.take("a", 30) is False
+        for watcher in (claims, other):
+            await watcher.close()
 
     asyncio.run(claim())
 

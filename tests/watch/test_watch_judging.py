@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ from webcall.core.watch.judging import (
     judge,
     overtime_s,
 )
+from webcall.core.watch.known import Known
 
 RULES = WatchConfig(bind="", sweep_s=10, grace_s=10, tries=3, overtime_s=30)
 NOW = 1_800_000_000.0
@@ -123,3 +125,16 @@ def test_the_services_own_rooms() -> None:
     assert made_here(derived_candidates(**asked, body={})[0].metadata(now))
     for foreign in ("", "x", "[]", "null", "{}", '{"nonce": 1}', '{"nonce": "x"}', "[" * 100_000):
         assert not made_here(foreign)
+
+
+def test_a_room_whose_dispatches_are_gone() -> None:
+    """Where LiveKit lists no dispatch any more nothing can be sent again: who is alone waits, and is told."""
+    known = Known("RM_1", ours=True)
+    known.alone_since = time.monotonic() - 10
+    verdict = judge(known.view([], NOW), RULES)
+    assert isinstance(verdict, Wait)
+    assert 15 < verdict.seconds <= 20
+    known.alone_since -= 30
+    assert judge(known.view([], NOW), RULES) == Close(Notice.no_assistant)
+    known.departure = Departure.left
+    assert judge(known.view([], NOW), RULES) == Close(Notice.goodbye)

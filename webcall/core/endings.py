@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import NamedTuple, cast, get_args
 
@@ -52,8 +52,9 @@ class Entry:
 
     @classmethod
     def from_text(cls, text: str) -> Entry:
-        """Return what `as_text` made."""
-        return cls(**json.loads(text))
+        """Return what `as_text` made, without what a later version has added."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ kept has an expiry.
 from __future__ import annotations
 
 import math
+import secrets
 
 from webcall.core.leases import CLOCK_TOLERANCE_S, Full, Taken, Wanted
 from webcall.core.redis_in_time import drop_kept
@@ -26,14 +27,16 @@ end
 """
 
 # KEYS: the lease, the calls of its key, the waiting rooms of its address.
-# ARGV: room, limits of both (-1: none), and how long it waits and lasts, in milliseconds.
+# ARGV: room, limits of both (-1: none), how long it waits and lasts, in milliseconds, and the asker's token:
+# where redis-py asks again, since the answer was lost, the lease is the asker's own.
 # Answer: {1 taken, 0 kept, -1 or -2 full by calls or by waiting; milliseconds until the next end, or -1}
 _TAKE = (
     _NOW
     + """
 local ends = now + ARGV[4]
-local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'live')
+local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'live', 'by')
 if there[1] then
+  if there[4] == ARGV[6] then return {1, 0} end
   if not there[3] then
     for i = 1, 2 do
       if there[i] ~= '' then
@@ -63,7 +66,8 @@ for i = 1, 2 do
     keep(sets[i])
   end
 end
-redis.call('HSET', KEYS[1], 'calls', sets[1], 'waiting', sets[2], 'since', now, 'lasts', ARGV[5])
+redis.call('HSET', KEYS[1], 'calls', sets[1], 'waiting', sets[2], 'since', now)
+redis.call('HSET', KEYS[1], 'lasts', ARGV[5], 'by', ARGV[6])
 redis.call('PEXPIREAT', KEYS[1], ends)
 return {1, 0}
 """
@@ -117,7 +121,7 @@ class RedisLeases:
         ]
         limits = [-1 if most is None else most for most in (wanted.most_calls, wanted.most_waiting)]
         times = [round(seconds * 1000) for seconds in (wanted.waits_s, wanted.lasts_s)]
-        found, ends_ms = self._take(keys=keys, args=[wanted.room, *limits, *times])
+        found, ends_ms = self._take(keys=keys, args=[wanted.room, *limits, *times, secrets.token_hex(8)])
         if found < 0:
             return Full(by_calls=found == -1, next_end_s=ends_ms / 1000 if ends_ms >= 0 else math.inf)
         return Taken(fresh=found == 1)

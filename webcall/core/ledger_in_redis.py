@@ -2,11 +2,13 @@
 
 One hash for each call, `webcall:call:<room>`, and one sorted set of rooms by the moment at which their
 entries are overdue, in milliseconds of Redis's own clock. Each method is one script, which Redis runs by
-itself. What nobody takes out expires a day after it was due.
+itself. What nobody takes out expires a day after it was due. What is taken out is kept for some seconds under
+a token of who asked, since redis-py asks again where the answer was lost.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 
 from webcall.core.endings import JOINED_AT, Entry, Fact, Kept
@@ -14,10 +16,12 @@ from webcall.core.leases import CLOCK_TOLERANCE_S
 from webcall.core.redis_in_time import drop_kept
 from webcall.core.storage import redis_client
 
-_CALL, _DUE = "webcall:call:", "webcall:calls-due"
+_CALL, _DUE, _TAKEN = "webcall:call:", "webcall:calls-due", "webcall:call-taken:"
 # Names of what is kept beside the facts begin with this.
 _OWN = "="
 _FORGOTTEN_S = 24 * 3600
+# Longer than one exchange with its repeats (webcall.core.redis_in_time).
+_TAKEN_MS = 5000
 
 _NOW = """
 local time = redis.call('TIME')
@@ -59,25 +63,42 @@ return 1
 """
 )
 
-# KEYS: the call, those that are due. ARGV[3]: room.
+# KEYS: the call, those that are due, what this asker has taken.
+# ARGV from 3 on: room, how long what is taken is kept (ms).
 _POP = (
-    _OURS
+    """
+local taken = redis.call('HGETALL', KEYS[3])
+if #taken > 0 then return taken end
+"""
+    + _OURS
     + """
 local found = redis.call('HGETALL', KEYS[1])
-redis.call('DEL', KEYS[1])
+redis.call('RENAME', KEYS[1], KEYS[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
 redis.call('ZREM', KEYS[2], ARGV[3])
 return found
 """
 )
 
-# KEYS: those that are due. ARGV: how many, the beginning of a call's key.
+# KEYS: those that are due, the names of what this asker has taken.
+# ARGV: how many, the beginning of a call's key, how long what is taken is kept (ms).
 _OVERDUE = (
     _NOW
     + """
 local found = {}
+for _, taken in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  found[#found + 1] = redis.call('HGETALL', taken)
+end
+if #found > 0 then return found end
 for _, room in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
-  found[#found + 1] = redis.call('HGETALL', ARGV[2] .. room)
-  redis.call('DEL', ARGV[2] .. room)
+  local call, taken = ARGV[2] .. room, KEYS[2] .. ':' .. room
+  if redis.call('EXISTS', call) == 1 then
+    found[#found + 1] = redis.call('HGETALL', call)
+    redis.call('RENAME', call, taken)
+    redis.call('PEXPIRE', taken, ARGV[3])
+    redis.call('RPUSH', KEYS[2], taken)
+    redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  end
   redis.call('ZREM', KEYS[1], room)
 end
 return found
@@ -109,13 +130,15 @@ class RedisLedger:
 
     def pop(self, room: str, room_since: float | None = None) -> Kept | None:
         """Take the room's entry out."""
-        found = self._pop(keys=[_CALL + room, _DUE], args=[*_age(room_since), room])
+        keys = [_CALL + room, _DUE, _taken()]
+        found = self._pop(keys=keys, args=[*_age(room_since), room, _TAKEN_MS])
         return _kept(found) if found else None
 
     def overdue(self, most: int) -> list[Kept]:
         """Take out at most so many of the entries that are overdue."""
         # What has expired meanwhile comes as nothing.
-        return [_kept(one) for one in self._overdue(keys=[_DUE], args=[most, _CALL]) if one]
+        found = self._overdue(keys=[_DUE, _taken()], args=[most, _CALL, _TAKEN_MS])
+        return [_kept(one) for one in found if one]
 
     def drop_kept(self) -> None:
         """Close the connections that nobody uses just now."""
@@ -124,6 +147,11 @@ class RedisLedger:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _taken() -> str:
+    """Return where what one asker takes is kept: a repeat by redis-py has the same name, and nobody else."""
+    return _TAKEN + secrets.token_hex(8)
 
 
 def _age(room_since: float | None) -> list[int]:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import structlog
 from google.protobuf.json_format import ParseError
@@ -28,6 +29,7 @@ log = structlog.stdlib.get_logger("webcall.room_events")
 
 # LiveKit's own tokens for events live as long.
 STALE_S = 300
+_LEEWAY = timedelta(minutes=1)
 _MOST_REMEMBERED = 10_000
 # How long a repeated event waits for the first one of it, which waits for a storage at most.
 _PATIENCE_S = 5.0
@@ -66,14 +68,16 @@ class RoomEvents:
     """Takes what comes to the webhook, and tells the listeners."""
 
     def __init__(self, config: LiveKitConfig, clock: Callable[[], float] = time.time) -> None:
-        """Take the pair of key and secret that events are signed with; `clock` gives seconds since 1970.
+        """Take the pair of key and secret that events are signed with.
+
+        `clock` gives seconds since 1970, by LiveKit's clock where that is known: the times of events and of
+        their signatures are judged by it.
 
         While the secret is changed, LiveKit may sign with the previous one still.
         """
         pairs = [(config.api_key, config.api_secret), (config.previous_api_key, config.previous_api_secret)]
         # An empty pair would be one from the environment.
-        verifiers = [api.TokenVerifier(*pair) for pair in pairs if all(pair)]
-        self._receivers = [api.WebhookReceiver(verifier) for verifier in verifiers]
+        self._pairs = [pair for pair in pairs if all(pair)]
         self._clock = clock
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
@@ -102,7 +106,10 @@ class RoomEvents:
             raise BackendError("an event of LiveKit could not be followed")
 
     def _verified(self, body: bytes, signature: str) -> WebhookEvent | None:
-        for receiver in self._receivers:
+        # The library knows no clock but this machine's.
+        leeway = _LEEWAY + timedelta(seconds=abs(self._clock() - time.time()))
+        for pair in self._pairs:
+            receiver = api.WebhookReceiver(api.TokenVerifier(*pair, leeway=leeway))
             # PyJWT's errors and bare ones; which of them it was helps those only who try.
             with suppress(Exception):
                 try:

@@ -170,7 +170,7 @@ class Services:
     @_once
     def room_events(self) -> RoomEvents:
         """Takes LiveKit's events, and tells whoever wants them."""
-        events = RoomEvents(self.config.livekit)
+        events = RoomEvents(self.config.livekit, lambda: self.livekit.now().timestamp())
         events.subscribe(self.leases.on_event)
         if self.ledger is not None:
             events.subscribe(self.ledger.on_event)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pymongo import errors
 
 from plugins.mongo.assistants import MongoAssistants
-from plugins.mongo.connection import Connection
+from plugins.mongo.connection import Connection, _Client
 from plugins.mongo.keys import MongoKeys
 from tests.support.mongo import MongoServer
 from tests.support.programs import free_port
@@ -139,3 +141,24 @@ def test_message_of_the_server_stays_out_of_the_log(error: Exception) -> None:
     assert KEY not in str(caught.value)
     if isinstance(error, errors.OperationFailure):
         assert f"code {error.code}" in str(caught.value)
+
+
+def test_a_newer_client_of_another_thread() -> None:
+    """What is replaced is closed, though another thread has put in a newer client at that very moment."""
+    connection = Connection("mongodb://127.0.0.1:1", "webcall", 0.05)
+    closed = threading.Event()
+
+    class Driver:
+        def close(self) -> None:
+            closed.set()
+
+    class Raced(dict[int, Any]):
+        def get(self, pid: int, default: Any = None) -> Any:
+            found = super().get(pid, default)
+            self[pid] = _Client(cast(Any, Driver()), time.monotonic())
+            return found
+
+    connection._clients = Raced({os.getpid(): _Client(cast(Any, None), time.monotonic() - 60)})
+    connection._replace_client()
+    assert closed.wait(5)
+    assert not dict(connection._clients)

@@ -13,6 +13,14 @@ log = structlog.stdlib.get_logger("webcall.watch")
 
 _PREFIX = "webcall:watch:"
 
+# A claim whose act failed is its watcher's still. KEYS: the claim. ARGV: the watcher, for how long (ms).
+_TAKE = """
+local by = redis.call('GET', KEYS[1])
+if by and by ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
 
 class Claims(Protocol):
     """Gives each claim to one watcher."""
@@ -48,13 +56,14 @@ class RedisClaims:
         self._client = redis.Redis.from_url(
             storage_uri, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
+        self._take = self._client.register_script(_TAKE)
         self._mine = secrets.token_hex(8)
         self._down = False
 
     async def take(self, what: str, within_s: float) -> bool | None:
-        """Return whether the claim is this watcher's; None while Redis does not answer."""
+        """Return whether the claim is this watcher's, anew or still; None while Redis does not answer."""
         try:
-            taken = await self._client.set(_PREFIX + what, self._mine, nx=True, px=round(within_s * 1000))
+            taken = await self._take(keys=[_PREFIX + what], args=[self._mine, round(within_s * 1000)])
         except Exception as error:
             if not self._down:
                 log.error("watchers cannot agree", error=type(error).__name__)

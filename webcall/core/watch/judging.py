@@ -38,10 +38,10 @@ class View:
     """What is seen of a room with a person in it and no assistant.
 
     `alone_s`: for how long that has been seen here. `sent`: the service's own dispatches, the oldest
-    first, which is the one that the room was made with. `since_sent_s`: the age of the newest dispatch,
-    whoever's it is, and `entering` whether a worker took it whose assistant has not been seen since.
-    `stayed_at` is when an assistant was last seen that had stayed for `STAYED_S`. It, as `now`, is in seconds
-    since 1970.
+    first, which is the one that the room was made with; none where LiveKit lists none any more.
+    `since_sent_s`: the age of the newest dispatch, whoever's it is (infinite without one), and `entering`
+    whether a worker took it whose assistant has not been seen since. `stayed_at` is when an assistant was
+    last seen that had stayed for `STAYED_S`. It, as `now`, is in seconds since 1970.
     """
 
     alone_s: float
@@ -81,6 +81,10 @@ def judge(view: View, rules: WatchConfig) -> Wait | SendAgain | Close:
         # It ended the call and left the person behind; or it handed over to another one, who is on the way.
         wait_s = rules.grace_s - min(view.alone_s, view.since_sent_s)
         return Wait(wait_s) if wait_s > 0 else Close(Notice.goodbye)
+    if not view.sent:
+        # There is nothing to send again, and an assistant that is on the way gets its time.
+        wait_s = rules.grace_s * ENTERING - view.alone_s
+        return Wait(wait_s) if wait_s > 0 else Close(Notice.no_assistant)
     since = max(view.now - TRIES_WITHIN_S, view.stayed_at)
     tried = sum(one.created_at > since for one in view.sent[1:])
     died = view.departure is Departure.died

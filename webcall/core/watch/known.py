@@ -99,13 +99,13 @@ class Known:
 
     def view(self, dispatches: Sequence[Sent], now: float) -> View:
         """Return what is seen of the room, in which a person is alone."""
-        newest = dispatches[-1]
+        newest = dispatches[-1] if dispatches else None
         return View(
             alone_s=time.monotonic() - (self.alone_since or 0.0),
             departure=self.departure,
             sent=[one for one in dispatches if longest_call_s(one.metadata) is not None],
-            since_sent_s=max(0.0, now - newest.created_at),
-            entering=newest.taken and not newest.identities & self.seen,
+            since_sent_s=math.inf if newest is None else max(0.0, now - newest.created_at),
+            entering=newest is not None and newest.taken and not newest.identities & self.seen,
             now=now,
             stayed_at=self.stayed_at,
         )

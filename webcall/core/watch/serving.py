@@ -43,7 +43,7 @@ async def watch(config: Config, livekit: LiveKit) -> None:
     counters = WatchCounters()
     claims = claims_for(config.limits.storage_uri)
     watcher = Watcher(OpenRooms(livekit), config.watch, claims, counters)
-    events = RoomEvents(config.livekit)
+    events = RoomEvents(config.livekit, lambda: livekit.now().timestamp())
     events.subscribe(watcher.on_event)
     runner = make_runner(events, counters, config.http.metrics_token)
     await runner.setup()
