@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import webcall
 from webcall.core.services import Services
@@ -71,8 +72,12 @@ def test_one_that_cannot_be_closed_keeps_no_other_open(setup: Setup) -> None:
 
     made = services(setup, lambda _: Stuck(counts))
     made.warm_up()
-    made.close()
+    with capture_logs() as lines:
+        made.close()
     assert counts == {"made": 2, "closed": 2}
+    assert [(line["event"], line["exception"]) for line in lines] == [
+        ("cannot be closed", ["RuntimeError"])
+    ] * 2
 
 
 def test_a_backend_that_cannot_be_made_is_an_outage_for_as_long(setup: Setup) -> None:
