@@ -23,6 +23,7 @@ from gunicorn import glogging, systemd
 
 from webcall import logs
 from webcall.errors import ConfigError
+from webcall.serving.bodies import close_behind_unread
 from webcall.serving.listening import let_nobody_in
 from webcall.startup import prepare
 
@@ -94,6 +95,13 @@ class Logger(glogging.Logger):
         if str(msg).startswith("Invalid request from ip="):
             msg = str(msg).partition(": ")[0]
         super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Tell of an error; of a client that sends or takes nothing for too long only where asked."""
+        if isinstance(sys.exc_info()[1], BlockingIOError) and str(msg).startswith("Socket error"):
+            self.debug("Closing a connection that has stalled.")
+        else:
+            super().exception(msg, *args, **kwargs)
 
 
 wsgi_app = "wsgi:app"
@@ -210,6 +218,11 @@ def post_worker_init(worker: Worker) -> None:
     # In a thread: a large file takes seconds to index, and this worker has to show that it lives.
     threading.Thread(target=services.warm_up, name="warm up", daemon=True).start()
     _bound_waiting(worker)
+
+
+def pre_request(worker: Worker, request: Any) -> None:
+    """Announce it where the connection will be closed."""
+    close_behind_unread(request)
 
 
 def _bound_waiting(worker: Worker) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from webcall.serving.worker import Parked, Worker
 
-REQUEST = b"GET /health HTTP/1.1\r\n"
+REQUEST = b"GET /health HTTP/1.1\r\n\r\n"
 
 
 class Late(Worker):
@@ -27,6 +27,8 @@ class Late(Worker):
         self.queues: Any = {"call": deque(), "other": deque()}
         self.running: Any = {"call": 0, "other": 0}
         self.silent, self.idle, self.lingering = (Parked(self.poller, 0, self.begin) for _ in range(3))
+        self.half_sent = Parked(self.poller, 0, self.begin)
+        self.heads = {}
         self.begun: list[Any] = []
         self.closed: list[Any] = []
 
@@ -50,6 +52,7 @@ class Connection:
     """What the worker has of a client."""
 
     sock: socket.socket
+    parser: Any = None
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ FORBIDDEN = (
 )
 BUSY = "The service is busy. Try again in a moment."
 FAILED = "The request could not be carried out. Try again later; if it goes on, tell support the id {id}."
+NOT_UNDERSTOOD = "The request cannot be understood."
 
 HTTP_MESSAGES = {
     404: "There is nothing at this address; /docs describes the service.",
@@ -110,4 +111,4 @@ def http_error(error: HTTPException) -> Response:
         return failed(error)
     # Werkzeug's own headers: Allow beside 405.
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-    return failure(status, HTTP_MESSAGES.get(status, "The request cannot be understood."), headers=headers)
+    return failure(status, HTTP_MESSAGES.get(status, NOT_UNDERSTOOD), headers=headers)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import uuid
+from urllib.parse import unquote_to_bytes
 
 import structlog
 
@@ -14,7 +15,7 @@ from webcall.core.gate import RETRY_AFTER_S
 from webcall.core.services import Services
 from webcall.http.cors import EXPOSED_HEADERS
 from webcall.http.envelope import envelope
-from webcall.http.errors import BUSY
+from webcall.http.errors import BUSY, NOT_UNDERSTOOD
 from webcall.origins import is_allowed
 
 log = structlog.stdlib.get_logger("webcall.serving")
@@ -25,6 +26,8 @@ TURNED_AWAY = "turned away"
 _QUIET_S = 1.0
 
 _HEADER = re.compile(rb"\r\n(x-request-id|origin):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+# Of an absolute-form target (RFC 9112, 3.2.2).
+_ORIGIN = re.compile(rb"\Ahttps?://[^/?#]*", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 
 
@@ -58,7 +61,8 @@ class Door:
     @staticmethod
     def is_call(beginning: bytes) -> bool:
         """Return whether a request that begins so may wait for LiveKit or a store."""
-        return beginning.partition(b" ")[2].startswith(b"/web_call/")
+        target = _ORIGIN.sub(b"", beginning.partition(b" ")[2].partition(b" ")[0])
+        return unquote_to_bytes(target).startswith(b"/web_call/")
 
     @staticmethod
     def is_whole(sent: bytes) -> bool:
@@ -103,6 +107,20 @@ class Door:
         if self._began is not None and now - self._last > _QUIET_S:
             log.warning("overload is over", turned_away=self._count, for_s=round(self._last - self._began, 1))
             self._began, self._count = None, 0
+
+
+def not_understood(page: bytes) -> bytes:
+    """Return the answer in place of a page of gunicorn's: its status, and nothing else of it."""
+    status = page.partition(b"\r\n")[0] or b"HTTP/1.1 400 Bad Request"
+    body = json.dumps(envelope(NOT_UNDERSTOOD, success=False)).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Cache-Control": "no-store",
+        **EVERYWHERE,
+    }
+    return status + b"\r\n" + _lines(headers) + b"\r\n" + body
 
 
 def _lines(headers: dict[str, str]) -> bytes:

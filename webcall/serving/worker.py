@@ -6,7 +6,7 @@ stay. It closes connections in its main loop, for up to two seconds each, and it
 the listening socket that nobody has taken, which the kernel resets. This worker
 
 - gives a thread only to a connection whose request has begun to arrive, calls and all else apart, so that
-  `/health` and `/metrics` are answered whatever calls do;
+  `/health` and `/metrics` are answered whatever calls do; to all else only when its head is whole;
 - answers 503 itself, without a thread, where calls have waited for too long;
 - takes what is in the listening socket before it ends (see also `webcall.serving.listening`).
 
@@ -28,7 +28,7 @@ from typing import Any, Literal
 from gunicorn import util
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from webcall.serving.door import Door
+from webcall.serving.door import Door, not_understood
 from webcall.serving.parked import Parked
 
 # A call waits so long for a thread, and then gets 503; see webcall.core.gate, which bounds what is inside.
@@ -47,6 +47,8 @@ DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
 CROWDED_S = 0.05
 _EASE_EVERY_S, _FEWEST_CALLS = 0.1, 64
 _ACCEPTED_AT_ONCE = 8
+# A head that is larger is read by a thread, as it comes.
+_LOOKED_AT = 16384
 
 Kind = Literal["call", "other"]
 
@@ -54,6 +56,21 @@ Kind = Literal["call", "other"]
 def sent_ahead(conn: Any) -> bytes:
     """Return what has been read of the request behind the one that was answered; nothing before the first."""
     return b"" if conn.parser is None else bytes(conn.parser.unreader.buf.getvalue())
+
+
+class _Page:
+    """Keeps the page that gunicorn writes about an error."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def gettimeout(self) -> float:
+        """Say that it does not block."""
+        return 0.0
+
+    def sendall(self, content: bytes) -> None:
+        """Keep it."""
+        self.content += content
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -74,6 +91,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.silent = Parked(self.poller, SILENCE_S, self.begin)
         # gthread asks for its length, to keep room for new connections.
         self.keepalived_conns = self.idle = Parked(self.poller, self.cfg.keepalive, self.begin)
+        # Who has sent a part of a head: until when the rest may come, and how much lay in the socket.
+        self.heads: dict[Any, tuple[float, int]] = {}
+        self.half_sent = Parked(self.poller, SILENCE_S, self.begin)
         self.lingering = Parked(self.poller, LINGER_S, self.read_on)
         self.poller.register(
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
@@ -98,6 +118,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for parked in (self.silent, self.idle):
             for conn in parked.expired(now):
                 self.let_go(conn)
+        for conn in self.half_sent.expired(now):
+            self.heads[conn] = (now, self.heads[conn][1])
+            self.begin(conn)
         for conn in self.lingering.expired(now):
             self.close(conn)
         self.door.look(now)
@@ -105,7 +128,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def finish(self) -> None:
         """Take who is at the door, answer everybody, and end."""
         began = time.monotonic()
-        for parked in (self.silent, self.idle):
+        for parked in (self.silent, self.idle, self.half_sent):
             # Each is answered with `Connection: close`; who says nothing meanwhile is let go.
             parked.hurry(STOP_KEEPALIVE_LINGER)
         self.set_accept_enabled(True)
@@ -146,17 +169,45 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self.cfg.is_ssl:
             self.enqueue(conn, "call")
             return
+        until, seen = self.heads.pop(conn, (time.monotonic() + SILENCE_S, -1))
+        ahead = sent_ahead(conn)
         try:
-            beginning = conn.sock.recv(64, socket.MSG_PEEK)
+            if seen >= 0:
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            here = conn.sock.recv(_LOOKED_AT, socket.MSG_PEEK)
         except BlockingIOError:
-            self.silent.add(conn)
+            if not ahead:
+                self.silent.add(conn)
+                return
+            here = b""
+        except OSError:
+            self.close(conn)
+            return
+        beginning = ahead + here
+        if not beginning:
+            self.close(conn)
+        elif self.door.is_call(beginning):
+            self.enqueue(conn, "call")
+        elif b"\r\n\r\n" in beginning or len(here) >= _LOOKED_AT:
+            self.enqueue(conn, "other")
+        elif time.monotonic() >= until:
+            self.close(conn)
+        elif len(here) == seen:
+            # Readable without more to read: the client has closed its side, and a thread is done at once.
+            self.enqueue(conn, "other")
+        else:
+            self.wait_for_more(conn, until, len(here))
+
+    def wait_for_more(self, conn: Any, until: float, seen: int) -> None:
+        """Park a connection until more lies in its socket than has been seen there."""
+        try:
+            # Or else the poller would tell of what has been seen, again and again.
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
         except OSError:
             self.close(conn)
         else:
-            if beginning:
-                self.enqueue(conn, "call" if self.door.is_call(beginning) else "other")
-            else:
-                self.close(conn)
+            self.heads[conn] = (until, seen)
+            self.half_sent.add(conn)
 
     def let_go(self, conn: Any) -> None:
         """Close a connection that has said nothing for too long.
@@ -229,9 +280,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.sock.setblocking(False)
             if sent_ahead(conn):
                 # The next request has been read along with this one.
-                self.enqueue(conn, "call")
+                self.begin(conn)
             else:
                 self.idle.add(conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that cannot be read, with gunicorn's status and without a word of the request.
+
+        gunicorn's own page quotes what it could not read, which may be a key.
+        """
+        page = _Page()
+        super().handle_error(req, page, addr, exc)
+        with suppress(OSError):
+            client.send(not_understood(bytes(page.content)))
 
     def turn_away(self, conn: Any) -> None:
         """Answer 503 without a thread."""

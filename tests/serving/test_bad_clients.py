@@ -1,0 +1,115 @@
+"""Clients that send half a request, too much, or what is none: others are served, and nothing is quoted."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.deployment import Service, bearer, store_records
+from tests.support.fake_livekit import FakeLiveKit
+from tests.support.http import CALL, JSON, get
+from webcall.core.answer_headers import EVERYWHERE
+from webcall.serving.door import Door
+
+SLACK_S = 3.0
+KEY = "lvk_" + "k" * 43
+
+
+@pytest.fixture
+def service(
+    make_service: Callable[[Mapping[str, str]], Service], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Service]:
+    fake = FakeLiveKit()
+    settings = {"WEBCALL_THREADS": "8", "WEBCALL_WORKERS": "1"}
+    yield make_service(fake.environment | store_records("env", tmp_path, request) | settings)
+    fake.close()
+
+
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Send parts, each on its own, and return all that is answered."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        for part in parts:
+            client.sendall(part)
+            time.sleep(0.2)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_half_a_head_holds_no_thread(service: Service) -> None:
+    """However many have sent a byte, others are answered, and so is a head that comes in parts."""
+    with ExitStack() as clients:
+        for _ in range(40):
+            client = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+            clients.enter_context(client).sendall(b"G")
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert get(service.port, "/health").status == 200
+        parts = (b"G", b"ET /health HTTP/1.1\r\nHost: x\r\n", b"Connection: close\r\n\r\n")
+        assert exchange(service.port, *parts).startswith(b"HTTP/1.1 200 ")
+        # The second one's head is cut where the first one's answer is given.
+        ahead = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGE"
+        rest = b"T /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert re.findall(rb"HTTP/1.1 (\d+)", exchange(service.port, ahead, rest)) == [b"200", b"200"]
+        assert time.monotonic() - began < 1 + SLACK_S
+
+
+def test_a_client_that_stalls_is_no_error(service: Service) -> None:
+    """Half a call is closed after its time, without a line in the log."""
+    assert exchange(service.port, b"POST /web_call/get_token HTTP/1.1\r\n") == b""
+    assert "Socket error" not in service.log.read_text()
+
+
+@pytest.mark.parametrize("headers", [bearer(), {}], ids=["413", "401"])
+def test_an_unread_body_closes_and_says_so(service: Service, headers: dict[str, str]) -> None:
+    """Where the rest of a body is not read, the answer says that the connection ends."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection.request("POST", CALL, b" " * 200_000, headers | JSON)
+    answer = connection.getresponse()
+    assert answer.status == (413 if headers else 401)
+    assert answer.headers["Connection"] == "close"
+    answer.read()
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (f"GET /health HTTP/1.1\r\nAuthorization Bearer {KEY}", 400),
+        (f"{KEY}", 400),
+        (f"GET /health HTTP/1.1\r\nTransfer-Encoding: {KEY}", 501),
+    ],
+)
+def test_what_cannot_be_read_is_not_quoted(service: Service, lines: str, status: int) -> None:
+    """The answer to a malformed request is the envelope, with the headers of every other and no key."""
+    head, _, body = exchange(service.port, f"{lines}\r\n\r\n".encode()).partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert KEY.encode() not in head + body
+    assert json.loads(body)["success"] is False
+    for name, value in (EVERYWHERE | {"Cache-Control": "no-store"}).items():
+        assert f"\r\n{name}: {value}\r\n".encode() in head + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "call"),
+    [
+        (b"POST /web_call/get_token HTTP/1.1", True),
+        (b"POST http://h/web_call/get_token HTTP/1.1", True),
+        (b"POST HTTPS://h:1/web_call/get_token HTTP/1.1", True),
+        (b"POST /%77eb_call/get_token HTTP/1.1", True),
+        (b"GET /health HTTP/1.1", False),
+        (b"GET /health?/web_call/ HTTP/1.1", False),
+        (b"G", False),
+    ],
+)
+def test_calls_are_known(beginning: bytes, call: bool) -> None:
+    """A call is known in every form that its target can have."""
+    assert Door.is_call(beginning) is call
