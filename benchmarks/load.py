@@ -82,7 +82,7 @@ async def _run(port: int, request: bytes, requests: int, connections: int) -> di
         count = requests // connections + (number < requests % connections)
         if count:
             _, client = await loop.create_connection(
-                lambda count=count: Client(request, count, took_ms, statuses),  # type: ignore[misc]
+                lambda count=count: Client(request, count, took_ms, statuses),  # type: ignore[misc]  # a default binds it
                 "127.0.0.1",
                 port,
             )

@@ -18,7 +18,7 @@ def running(
     command: Sequence[str], environment: Mapping[str, str], port: int, log: Path | None = None
 ) -> Iterator[int]:
     """Run a server, wait until it listens on `port`, and give its process id; end it afterwards."""
-    with log.open("ab") if log else open(os.devnull, "ab") as output:  # noqa: PTH123
+    with log.open("ab") if log else open(os.devnull, "ab") as output:  # noqa: PTH123  # no path of ours
         process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output
         )

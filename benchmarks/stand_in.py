@@ -15,6 +15,7 @@ from typing import cast
 
 import uvloop
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, ListRoomsResponse
@@ -84,18 +85,18 @@ def reply(method: bytes, body: bytes, *, in_json: bool) -> bytes:
     return _write(ListRoomsResponse(), in_json=in_json)
 
 
-def _parse(message: object, body: bytes, *, in_json: bool) -> None:
+def _parse(message: Message, body: bytes, *, in_json: bool) -> None:
     # LiveKit's SDK for Node speaks JSON, the others protobuf.
     if in_json:
-        json_format.Parse(body, message, ignore_unknown_fields=True)  # type: ignore[arg-type]
+        json_format.Parse(body, message, ignore_unknown_fields=True)
     else:
-        message.ParseFromString(body)  # type: ignore[attr-defined]
+        message.ParseFromString(body)
 
 
-def _write(message: object, *, in_json: bool) -> bytes:
+def _write(message: Message, *, in_json: bool) -> bytes:
     if in_json:
-        return json_format.MessageToJson(message, indent=None).encode()  # type: ignore[arg-type]
-    return bytes(message.SerializeToString())  # type: ignore[attr-defined]
+        return json_format.MessageToJson(message, indent=None).encode()
+    return message.SerializeToString()
 
 
 async def _serve(port: int, delay_s: float) -> None:
