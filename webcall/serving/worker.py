@@ -36,7 +36,7 @@ MAX_WAIT_S = 1.0
 # All else waits, too, until a thread is let go by a client that sends half a request.
 _OTHERS_WAIT_S = 15.0
 # While the call that waits for longest has waited for so long, those who come get their 503 at once.
-STANDING_S = 0.5
+STANDING_S = 0.25
 # A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
 SILENCE_S = 10.0
 # How long a connection that was answered and closed is read on, so that the answer arrives (RFC 9112, 9.6).
