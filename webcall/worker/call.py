@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,48 +14,26 @@ from livekit.agents import AgentSession, AutoSubscribe, JobContext, vad
 from livekit.agents.voice import CloseEvent, ConversationItemAddedEvent
 
 from webcall.config.settings import WorkerConfig
-from webcall.core import notices
-from webcall.core.endings import WORD
 from webcall.core.notices import Notice
-from webcall.interfaces import EndedBy
-from webcall.worker import session
+from webcall.worker import ending, session
 from webcall.worker.attendance import Attendance
 from webcall.worker.chat import TOPIC as CHAT
 from webcall.worker.chat import TypedMessages
+from webcall.worker.ending import End
 from webcall.worker.job import BadDispatch, CallJob, read_job
 from webcall.worker.models import ModelUnavailable, import_plugins, make_models
+from webcall.worker.notice_sender import NoticeSender
 from webcall.worker.silence import Reprompts
-
-LAST_SENTENCE = "I am sorry, our time is up, and this call ends now. Goodbye."
 
 # LiveKit's own default, where a room says nothing (livekit-server `room.departure_timeout`).
 _DEPARTURE_TIMEOUT_S = 20.0
 _JOIN_WINDOW_S = 300.0
-_SENDING_S = 3.0
 # Nothing tells whether a notice has arrived, and what is on its way is lost with the room.
 _ARRIVING_S = 0.5
-_TELLING_S = 1.0
-_DELETING_S = 3.0
 # Until the server's list of participants holds one that has come back as it came back.
 _SETTLING_S = 1.0
-# The same words are not sent more often than this: they answer somebody who sends too much.
-_QUIET_S = 2.0
 
 log = structlog.stdlib.get_logger("webcall.worker.call")
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a call ends: why, for the log; who ended it; and what the person is told, if anything."""
-
-    why: str
-    by: EndedBy = "outage"
-    notice: Notice | None = None
-    last_sentence: str | None = None
-    keep_room: bool = False
-
-
-_LOST = End("did not come back", "connection")
 
 
 class Call:
@@ -74,7 +50,7 @@ class Call:
         self._chat: TypedMessages | None = None
         self._reprompts: Reprompts | None = None
         self._away: asyncio.TimerHandle | None = None
-        self._told: dict[Notice, float] = {}
+        self._notices = NoticeSender(context.room)
         self._tasks: set[asyncio.Task[object]] = set()
         self._ended = asyncio.Event()
 
@@ -104,13 +80,13 @@ class Call:
 
     async def _take_part(self) -> End:
         if await self._attendance.earlier_assistant(self._context.api):
-            return End("another assistant is here", keep_room=True)
+            return ending.ANOTHER_IS_HERE
         job = read_job(self._context.job.metadata)
         structlog.contextvars.bind_contextvars(assistant=job.assistant_id)
         log.info("call begins", mode=job.mode, text_only=job.text_only, pid=os.getpid())
         if job.ignored:
             log.info("fields ignored", fields=job.ignored)
-        self._attendance.hung_up = lambda: self._end(End("hung up", "caller"))
+        self._attendance.hung_up = lambda: self._end(ending.HUNG_UP)
         self._attendance.dropped = self._wait_for_return
         self._attendance.returned = self._back
         self._attendance.joined_by_another = lambda: self._soon(self._leave_to_an_earlier_one())
@@ -143,8 +119,9 @@ class Call:
         """Make the models, start the session and greet. Nothing of a provider is asked before."""
         models = make_models(job, self._bounds)
         talk = self._session = session.make_session(job, models, self._ears)
-        goodbye = End("the assistant ended it", "assistant", Notice.goodbye)
-        assistant = self._assistant = session.Assistant(job, models, lambda: self._end(goodbye))
+        assistant = self._assistant = session.Assistant(
+            job, models, lambda: self._end(ending.ASSISTANT_ENDED_IT)
+        )
         talk.on("close", self._session_closed)
         if job.interaction.reply_on_chat:
             talk.on("conversation_item_added", self._reply_on_chat)
@@ -170,11 +147,11 @@ class Call:
         try:
             return await asyncio.wait_for(asyncio.shield(self._over), job.max_duration_s)
         except TimeoutError:
-            return End("time is up", "time", Notice.time_is_up, last_sentence=LAST_SENTENCE)
+            return ending.TIME_IS_UP
 
     async def _once_heard(self, end: End) -> End:
         """Wait for the human who is to be told, as long as the room waits."""
-        self._attendance.hung_up = lambda: self._end(End("hung up", "caller"))
+        self._attendance.hung_up = lambda: self._end(ending.HUNG_UP)
         with contextlib.suppress(Exception):
             if await self._human() is None:
                 return End(end.why, "nobody_came")
@@ -187,11 +164,10 @@ class Call:
             with contextlib.suppress(Exception):
                 await session.say(self._session, end.last_sentence)
         if end.notice is not None and self._attendance.present:
-            await self._send(end.notice)
+            await self._notices.send(end.notice)
             await asyncio.sleep(_ARRIVING_S)
         if not end.keep_room:
-            await self._tell_who_ended_it(end.by)
-            await self._delete_room()
+            await ending.close_room(self._context, end.by)
         if self._chat is not None:
             await self._chat.close()
         for task in self._tasks:
@@ -214,8 +190,8 @@ class Call:
     def _ended_from_outside(self) -> End:
         if self._room.isconnected():
             # The worker stops; or LiveKit has closed the room, and its order came before the disconnection.
-            return End("stopped from outside", notice=Notice.shutting_down)
-        return End("room closed", keep_room=True)
+            return ending.STOPPED
+        return ending.ROOM_CLOSED
 
     async def _leave_to_an_earlier_one(self) -> None:
         # When a LiveKit node dies, another one makes the room again and sends an assistant, and seconds later
@@ -223,7 +199,7 @@ class Call:
         await asyncio.sleep(_SETTLING_S)
         try:
             if await self._attendance.earlier_assistant(self._context.api):
-                self._end(End("another assistant is here", keep_room=True))
+                self._end(ending.ANOTHER_IS_HERE)
         except Exception as error:
             log.warning("not looked for other assistants", error=type(error).__name__)
 
@@ -231,7 +207,7 @@ class Call:
         timeout_s = self._context.job.room.departure_timeout or _DEPARTURE_TIMEOUT_S
         log.info("connection lost", waits_s=timeout_s)
         self._stop_timers()
-        self._away = asyncio.get_running_loop().call_later(timeout_s, self._end, _LOST)
+        self._away = asyncio.get_running_loop().call_later(timeout_s, self._end, ending.LOST)
 
     def _back(self) -> None:
         if self._away is not None:
@@ -259,34 +235,7 @@ class Call:
             self._soon(self._room.local_participant.send_text(text, topic=CHAT))
 
     def _tell(self, notice: Notice) -> None:
-        now = time.monotonic()
-        if now - self._told.get(notice, -_QUIET_S) >= _QUIET_S:
-            self._told[notice] = now
-            self._soon(self._send(notice))
-
-    async def _send(self, notice: Notice) -> None:
-        out = notices.sent(notice)
-        try:
-            sending = self._room.local_participant.send_text(
-                out.text, topic=notices.TOPIC, attributes=dict(out.attributes)
-            )
-            await asyncio.wait_for(sending, _SENDING_S)
-        except Exception as error:
-            log.warning("notice not sent", notice=notice.name, error=type(error).__name__)
-
-    async def _tell_who_ended_it(self, by: EndedBy) -> None:
-        """Tell the service, through LiveKit's event about this participant's leaving, for its observers."""
-        # To LiveKit a person who said goodbye looks like one who was put out by the room's end.
-        telling = self._room.local_participant.set_attributes({WORD: by})
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(telling, _TELLING_S)
-
-    async def _delete_room(self) -> None:
-        # So that the room is gone with the call, and nobody sits in it alone.
-        try:
-            await asyncio.wait_for(self._context.delete_room(), _DELETING_S)
-        except Exception as error:
-            log.warning("room not deleted", error=type(error).__name__)
+        self._soon(self._notices.send_unless_repeated(notice))
 
     def _soon(self, doing: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(doing)
