@@ -65,5 +65,6 @@ def webcall_call_ended(call: EndedCall) -> None:
     Told once for each call, in the one process that LiveKit's event about the end of the room reached;
     so LiveKit has to send its events (docs/deploy.md), and with more than one process what is known of
     calls has to be shared (`limits.storage_uri`). A call whose end LiveKit does not tell is told of
-    after it must be over, as ended by `unknown`. Without an implementation nothing is kept of calls.
+    after it must be over, as ended by `unknown`. Never twice; an end that a process was about to tell
+    when it was killed is lost. Without an implementation nothing is kept of calls.
     """

@@ -20,30 +20,30 @@ LONGEST_S = 600
 
 def came(who: str = "caller", at: float = 1010) -> RoomEvent:
     assistant = who.startswith("agent")
-    return RoomEvent("participant_joined", "r", 1000, who, not assistant, assistant, at=at, joined_at=at)
+    return RoomEvent("participant_joined", "r", 10, who, not assistant, assistant, at=at, joined_at=at)
 
 
 def left(reason: str, who: str = "caller", at: float = 1100, word: str = "", **changes: Any) -> RoomEvent:
     assistant = who.startswith("agent")
     attributes = {WORD: word} if word else {}
     about = {"at": at, "joined_at": 1010, "attributes": attributes, "reason": reason} | changes
-    return RoomEvent("participant_left", "r", 1000, who, not assistant, assistant, **about)
+    return RoomEvent("participant_left", "r", 10, who, not assistant, assistant, **about)
 
 
 def told(events: Iterable[RoomEvent], closed_at: float | None = 1120) -> EndedCall:
     """Follow events through a store, and return what is told."""
-    store = MemoryLedger(wall=lambda: 1000)
+    store = MemoryLedger()
     store.write(ENTRY, 3600)
     for event in events:
         if facts := facts_of(event):
-            store.note("r", facts, event.room_since)
-    kept = store.pop("r")
+            store.note("r", facts, event.room_age_s)
+    kept = store.claim("r", None, closed_at)
     assert kept is not None
-    return ended(kept, closed_at=closed_at, now=9000, max_duration_s=LONGEST_S)
+    return ended(kept, now=9000, max_duration_s=LONGEST_S)
 
 
 AGENT = came("agent-1", 1005)
-RECORDER = RoomEvent("participant_left", "r", 1000, "EG_1", at=1100, reason="CLIENT_INITIATED")
+RECORDER = RoomEvent("participant_left", "r", 10, "EG_1", at=1100, reason="CLIENT_INITIATED")
 TWO, RELOADED = came("agent-2"), left("DUPLICATE_IDENTITY", at=1050)
 
 

@@ -48,9 +48,9 @@ class Spy(MemoryLeases):
         self._reach()
         return super().take(wanted)
 
-    def join(self, room: str, room_since: float | None = None) -> None:
+    def join(self, room: str, room_age_s: float | None = None) -> None:
         self._reach()
-        super().join(room, room_since)
+        super().join(room, room_age_s)
 
     def _reach(self) -> None:
         self.asked += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +14,14 @@ from structlog.testing import capture_logs
 
 from tests.support.http import at_once
 from tests.support.redis import RedisServer, lose_answers
-from webcall.config.settings import CallConfig
+from tests.support.webhooks import event, signed
+from webcall.config.settings import CallConfig, LiveKitConfig
 from webcall.core.endings import Entry, Kept
 from webcall.core.leases import CLOCK_TOLERANCE_S
-from webcall.core.ledger import SWEEP_S, Ledger, LedgerStore
+from webcall.core.ledger import Ledger, LedgerStore
 from webcall.core.ledger_in_memory import MemoryLedger
 from webcall.core.ledger_in_redis import RedisLedger
-from webcall.core.room_events import STALE_S, RoomEvent
+from webcall.core.room_events import STALE_S, RoomEvent, RoomEvents
 from webcall.core.storage import StorageHealth
 from webcall.errors import BackendError, LimitsUnavailable
 from webcall.interfaces import EndedCall
@@ -75,7 +77,7 @@ def test_an_entry_comes_back_as_it_was(store: LedgerStore) -> None:
     assert store.write(odd, 60)
     store.note(odd.room_name, {"joined_at": "1", "reason": ""}, None)
     store.note(odd.room_name, {"joined_at": "2", "reason": "x y", "assistant:\u00e4 =": ""}, None)
-    kept = store.pop(odd.room_name)
+    kept = store.claim(odd.room_name)
     assert kept is not None
     assert kept.entry == odd
     assert {name: fact.text for name, fact in kept.facts.items()} == {
@@ -84,25 +86,25 @@ def test_an_entry_comes_back_as_it_was(store: LedgerStore) -> None:
         "assistant:\u00e4 =": "",
     }
     assert kept.facts["joined_at"].order < kept.facts["reason"].order
-    assert store.pop(odd.room_name) is None
+    assert store.claim(odd.room_name) is None
     store.note(odd.room_name, {"reason": "late"}, None)
-    assert store.pop(odd.room_name) is None
+    assert store.claim(odd.room_name) is None
 
 
 def test_one_of_many_takes_it(store: LedgerStore) -> None:
     """Of many that take an entry at once one gets it, and of many that write it one has written it."""
     assert at_once(20, lambda _: store.write(ENTRY, 60)).count(True) == 1
-    taken: list[Kept | None] = at_once(20, lambda _: store.pop("room"))
+    taken: list[Kept | None] = at_once(20, lambda _: store.claim("room"))
     assert len([one for one in taken if one is not None]) == 1
 
 
 def test_an_earlier_room_of_the_name(store: LedgerStore) -> None:
     """What is told of a room that is older than the entry is not followed, within the clocks' tolerance."""
     store.write(ENTRY, 60)
-    before = time.time() - CLOCK_TOLERANCE_S - 10
+    before = CLOCK_TOLERANCE_S + 10
     store.note("room", {"reason": "before"}, before)
-    assert store.pop("room", before) is None
-    kept = store.pop("room", time.time() - CLOCK_TOLERANCE_S + 10)
+    assert store.claim("room", before) is None
+    kept = store.claim("room", CLOCK_TOLERANCE_S - 10)
     assert kept is not None
     assert kept.facts == {}
 
@@ -112,14 +114,14 @@ def test_what_is_overdue(store: LedgerStore) -> None:
     store.write(ENTRY, 60)
     for number in range(3):
         store.write(replace(ENTRY, room_name=f"due-{number}"), -1)
-    first, second, third = store.overdue(2), store.overdue(2), store.overdue(2)
+    first, second, third = store.claim_overdue(2), store.claim_overdue(2), store.claim_overdue(2)
     assert sorted(one.entry.room_name for one in [*first, *second]) == ["due-0", "due-1", "due-2"]
     assert (len(first), list(third)) == (2, [])
-    assert store.pop("room") is not None
+    assert store.claim("room") is not None
 
 
 def test_nothing_stays_in_redis(redis_uri: str) -> None:
-    """Whatever is kept expires by itself, and what was taken out within seconds."""
+    """Whatever is kept expires by itself, and what was settled leaves nothing but its token, for an hour."""
     ledger = RedisLedger(redis_uri)
     ledger.write(ENTRY, 60)
     ledger.note("room", {"reason": ""}, None)
@@ -127,30 +129,35 @@ def test_nothing_stays_in_redis(redis_uri: str) -> None:
         kept = {bytes(name).decode(): client.pttl(name) for name in client.scan_iter("*")}
         assert kept.keys() == {"webcall:call:room", "webcall:calls-due"}
         assert all(60_000 < left_ms < 2 * 24 * 3600 * 1000 for left_ms in kept.values())
-        ledger.pop("room")
-        (taken,) = client.scan_iter("*")
-        assert taken.startswith(b"webcall:call-taken:")
-        assert 0 < client.pttl(taken) <= 5000, "it is kept for a repeat of the same asker, and no longer"
+        kept_one = ledger.claim("room")
+        assert kept_one is not None
+        kept = {bytes(name).decode(): client.pttl(name) for name in client.scan_iter("*")}
+        assert kept.keys() == {f"webcall:call-claim:{kept_one.token}", "webcall:calls-claimed"}
+        assert all(0 < left_ms <= 24 * 3600 * 1000 for left_ms in kept.values())
+        assert ledger.settle(kept_one.token)
+        (settled,) = client.scan_iter("*")
+        assert bytes(settled).decode() == f"webcall:call-settled:{kept_one.token}"
+        assert 0 < client.pttl(settled) <= 3600 * 1000
     ledger.close()
 
 
 def test_an_answer_that_is_lost(redis_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Redis took out is given to the same asker where its answer is lost, and to nobody else."""
+    """What Redis gave is given to the same asker again where its answer is lost, and to nobody else."""
     ledger = RedisLedger(redis_uri)
-    assert (ledger.pop("room"), ledger.overdue(9)) == (None, []), "the scripts are known to Redis"
+    assert (ledger.claim("room"), ledger.claim_overdue(9)) == (None, []), "the scripts are known to Redis"
     ledger.write(ENTRY, 60)
     ledger.note("room", {"reason": "x"}, None)
     for number in range(2):
         ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1)
     lost = lose_answers(monkeypatch, 1)
-    kept = ledger.pop("room")
+    kept = ledger.claim("room")
     assert kept is not None
     assert (kept.entry, kept.facts["reason"].text, lost) == (ENTRY, "x", [1])
-    assert ledger.pop("room") is None
+    assert ledger.claim("room") is None
     lost = lose_answers(monkeypatch, 1)
-    assert sorted(one.entry.room_name for one in ledger.overdue(9)) == ["due-0", "due-1"]
+    assert sorted(one.entry.room_name for one in ledger.claim_overdue(9)) == ["due-0", "due-1"]
     assert lost == [1]
-    assert ledger.overdue(9) == []
+    assert ledger.claim_overdue(9) == []
     ledger.close()
 
 
@@ -218,25 +225,146 @@ def test_an_entry_that_is_written_twice(redis_uri: str) -> None:
 
 
 def test_ends_that_livekit_does_not_tell() -> None:
-    """They are told when the call must be over, by whatever comes next, and once a minute at most."""
+    """They are told when the call must be over, by the next sweep."""
     now = [0.0]
     told = Told(MemoryLedger(clock=lambda: now[0]))
     told.place()
     now[0] = 120 + 3600 + STALE_S - 1
-    told.now += SWEEP_S
-    told.ledger.on_event(RoomEvent("room_started", "another"))
-    assert told.calls == []
+    assert told.ledger.sweep() == 0
     now[0] += 1
-    told.now += SWEEP_S - 1
-    told.ledger.on_event(RoomEvent("room_started", "another"))
-    assert told.calls == []
-    told.now += 1
-    told.place(replace(OTHER, room_name="another"))
+    assert told.ledger.sweep() == 1
     assert told.by() == [("ada@example.com", "unknown")]
     assert told.calls[0].length_s is None
-    now[0] += 2 * 3600
-    assert told.ledger.sweep() == 1
     assert told.ledger.sweep() == 0
+
+
+def test_a_service_that_nobody_calls(store: LedgerStore) -> None:
+    """Ends are looked for though neither calls nor events come, until the ledger is closed."""
+    store.write(ENTRY, -1)
+    heard = threading.Event()
+    ledger = Ledger(store, StorageHealth(), lambda _: heard.set(), CALL).sweeping(every_s=0.01)
+    assert heard.wait(30)
+    ledger.close()
+    for thread in [one for one in threading.enumerate() if one.name == "ledger"]:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_a_clock_of_livekit_that_is_behind(store: LedgerStore) -> None:
+    """A call's end is followed though LiveKit's clock is minutes behind this machine's and Redis's."""
+    told = Told(store)
+    told.place()
+    events = RoomEvents(LiveKitConfig("ws://127.0.0.1:7880", "", "APIkey", "s" * 40, "agent", 5))
+    events.subscribe(told.ledger.on_event)
+    then = int(time.time()) - 4 * 60
+    late = event("room_finished", "room", createdAt=str(then))
+    late["room"] |= {"creationTime": str(then - 5), "creationTimeMs": str((then - 5) * 1000)}
+    events.receive(*signed(late, "APIkey", "s" * 40))
+    assert told.by() == [("ada@example.com", "nobody_came")]
+
+
+def let_claims_run_out(server: RedisServer) -> None:
+    with server.client() as client:
+        for token in client.zrange("webcall:calls-claimed", 0, -1):
+            client.zadd("webcall:calls-claimed", {token: 0})
+
+
+def test_a_claim_whose_answer_never_comes(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end that was claimed by one who never knows of it is told by another when the claim has run out."""
+    first, second = (Told(RedisLedger(redis_server.uri)) for _ in range(2))
+    assert second.ledger.sweep() == 0, "the scripts are known to Redis"
+    first.ledger.on_event(finished())
+    first.place()
+    lost = lose_answers(monkeypatch, 2)
+    closing = finished()
+    with pytest.raises(BackendError):
+        first.ledger.on_event(closing)
+    assert len(lost) == 2
+    second.ledger.on_event(finished())
+    assert second.ledger.sweep() == 0, "the claim holds"
+    let_claims_run_out(redis_server)
+    assert (second.ledger.sweep(), second.ledger.sweep(), first.ledger.sweep()) == (1, 0, 0)
+    assert (first.by(), second.by()) == ([], [("ada@example.com", "nobody_came")])
+    assert second.calls[0].ended_at.timestamp() == pytest.approx(closing.at), "when the room closed is kept"
+    for one in (first, second):
+        one.ledger.close()
+
+
+def test_overdue_claims_whose_answer_never_comes(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same holds for many that were claimed at once, as many as are asked for at a time."""
+    ledger = RedisLedger(redis_server.uri)
+    assert ledger.claim_overdue(1) == []
+    for number in range(3):
+        ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1)
+    lose_answers(monkeypatch, 2)
+    with pytest.raises(redis.ConnectionError):
+        ledger.claim_overdue(3)
+    assert ledger.claim_overdue(3) == []
+    let_claims_run_out(redis_server)
+    ledger.write(replace(ENTRY, room_name="due-3"), -1)
+    batches = [ledger.claim_overdue(2) for _ in range(3)]
+    assert [len(one) for one in batches] == [2, 2, 0]
+    tokens = {kept.token for batch in batches for kept in batch}
+    assert len(tokens) == 4
+    assert sorted(kept.entry.room_name for batch in batches for kept in batch) == [
+        f"due-{n}" for n in range(4)
+    ]
+    assert all(ledger.settle(token) for token in tokens)
+    let_claims_run_out(redis_server)
+    assert ledger.claim_overdue(9) == []
+    ledger.close()
+
+
+def test_a_settling_whose_answer_never_comes(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever settled a claim and was not answered asks again and tells, once, and nobody else does."""
+    now = [0.0]
+    first = Told(RedisLedger(redis_server.uri), StorageHealth(clock=lambda: now[0]))
+    second = Told(RedisLedger(redis_server.uri))
+    first.place(replace(ENTRY, room_name="before"))
+    first.ledger.on_event(replace(finished(), room="before"))
+    assert first.by() == [("ada@example.com", "nobody_came")], "the scripts are known to Redis"
+    first.place()
+    lost = lose_answers(monkeypatch, 2, int)
+    first.ledger.on_event(finished())
+    assert (len(first.calls), len(lost)) == (1, 2)
+    assert first.ledger.sweep() == 0, "Redis is left alone for a moment"
+    let_claims_run_out(redis_server)
+    assert second.ledger.sweep() == 0
+    now[0] = 60
+    assert (first.ledger.sweep(), first.ledger.sweep(), second.ledger.sweep()) == (1, 0, 0)
+    assert (len(first.calls), second.calls) == (2, [])
+    for one in (first, second):
+        one.ledger.close()
+
+
+def test_a_settling_that_comes_too_late(redis_server: RedisServer) -> None:
+    """Whoever could not settle in time does not tell: another process has."""
+
+    class Slow(RedisLedger):
+        away = True
+
+        def settle(self, token: str) -> bool:
+            if self.away:
+                raise redis.ConnectionError("away")
+            return super().settle(token)
+
+    now = [0.0]
+    store = Slow(redis_server.uri)
+    first = Told(store, StorageHealth(clock=lambda: now[0]))
+    second = Told(RedisLedger(redis_server.uri))
+    first.place()
+    first.ledger.on_event(finished())
+    let_claims_run_out(redis_server)
+    assert second.ledger.sweep() == 1
+    store.away, now[0] = False, 60
+    assert first.ledger.sweep() == 0
+    assert (first.calls, second.by()) == ([], [("ada@example.com", "nobody_came")])
+    for one in (first, second):
+        one.ledger.close()
 
 
 def test_an_outage_of_redis(redis_outage: RedisServer) -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from livekit import api
 
-from tests.support.calls import PlacedCall
+from tests.support.calls import PlacedCall, until_active
 from tests.support.deployment import API_KEYS, ASSISTANTS, KEY, OWNER, Service, livekit_environment, settings
 from tests.support.http import JSON, send
 from tests.support.livekit import LiveKitServer
@@ -165,8 +165,8 @@ def test_without_an_assistant(deployment: Deployment) -> None:
     """Who hangs up in a room without an assistant did so unanswered; one that is closed is an outage."""
 
     async def hang_up(call: PlacedCall) -> None:
-        async with joined(call):
-            await asyncio.sleep(0.5)
+        async with joined(call) as person:
+            await until_active(deployment.server, call, person.identity, PATIENCE_S)
 
     async def close(call: PlacedCall) -> None:
         async with joined(call) as person, deployment.server.api() as livekit:

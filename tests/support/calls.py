@@ -107,6 +107,16 @@ async def until_gone(server: LiveKitServer, call: PlacedCall, within_s: float = 
     return time.monotonic() - began
 
 
+async def until_active(server: LiveKitServer, call: PlacedCall, identity: str, within_s: float = 20) -> None:
+    """Wait until the server takes a participant of the call for active: then it tells that they joined."""
+    until = time.monotonic() + within_s
+    about = api.RoomParticipantIdentity(room=call.room_name, identity=identity)
+    async with server.api() as livekit:
+        while (await livekit.room.get_participant(about)).state != api.ParticipantInfo.State.ACTIVE:
+            assert time.monotonic() < until, f"not active after {within_s} s"
+            await asyncio.sleep(0.02)
+
+
 async def agents_in(server: LiveKitServer, call: PlacedCall) -> list[str]:
     """Return the identities of the assistants that the server has in the call's room."""
     async with server.api() as livekit:

@@ -99,14 +99,14 @@ def redis_outage(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-def lose_answers(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """Let so many of Redis's next answers be lost on their way; return a list with one item for each lost."""
+def lose_answers(monkeypatch: pytest.MonkeyPatch, most: int, kind: type = list) -> list[int]:
+    """Let so many of Redis's next answers of a kind be lost on their way; return a list with one for each."""
     lost: list[int] = []
     read = redis.Connection.read_response
 
     def read_or_lose(connection: redis.Connection, *args: Any, **kwargs: Any) -> Any:
         answer = read(connection, *args, **kwargs)
-        if len(lost) < most and isinstance(answer, list):
+        if len(lost) < most and isinstance(answer, kind):
             lost.append(1)
             connection.disconnect()
             raise redis.ConnectionError("lost")

@@ -59,10 +59,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A call as a store gives it back: its entry, and the facts so far."""
+    """A call as a store gives it back: its entry, and the facts so far.
+
+    `closed_at` is when LiveKit closed the room, in seconds since 1970; None if it never told of that.
+    `token` is the store's name of this claim.
+    """
 
     entry: Entry
     facts: Mapping[str, Fact]
+    closed_at: float | None = None
+    token: str = ""
 
 
 def facts_of(event: RoomEvent) -> dict[str, str]:
@@ -80,14 +86,13 @@ def facts_of(event: RoomEvent) -> dict[str, str]:
     return facts | {_WORD: word} if left and word in get_args(EndedBy) else facts
 
 
-def ended(kept: Kept, *, closed_at: float | None, now: float, max_duration_s: int) -> EndedCall:
+def ended(kept: Kept, *, now: float, max_duration_s: int) -> EndedCall:
     """Return what observers are told of a call that is over.
 
-    `closed_at` is when LiveKit closed the room, None if it never told of that; then a call whose person
-    was seen leaving ended there, and any other is given up at `now`. All in seconds since 1970;
-    `max_duration_s` is `call.max_duration_s`.
+    If LiveKit never told that the room has closed, a call whose person was seen leaving ended there, and any
+    other is given up at `now`, in seconds since 1970. `max_duration_s` is `call.max_duration_s`.
     """
-    entry, facts = kept.entry, kept.facts
+    entry, facts, closed_at = kept.entry, kept.facts, kept.closed_at
     joined_at = _moment(facts, JOINED_AT)
     ended_at = _moment(facts, _LEFT_AT) or closed_at
     length_s: int | None = None if closed_at is None else 0

@@ -25,8 +25,8 @@ GRACE_S = 10
 # Of a call that may last for ever: LiveKit tells its end, or else this is it.
 LONGEST_S = 24 * 3600
 MOST_RETRY_AFTER_S = 60
-# How far LiveKit's clock may be off ours. A room that is older than its lease by more is not the room
-# of this lease but one that had the name before.
+# A room that is older than its lease by more is not the room of this lease but one that had the name
+# before. LiveKit's clock may be set while a call lasts.
 CLOCK_TOLERANCE_S = 60
 
 TOO_MANY_CALLS = (
@@ -74,14 +74,14 @@ class LeaseStore(Protocol):
         """Take a place unless all are taken. A lease that the room has is kept, and waits anew."""
         ...
 
-    def join(self, room: str, room_since: float | None = None) -> None:
+    def join(self, room: str, room_age_s: float | None = None) -> None:
         """Somebody is in the room: its lease waits no more, and lasts as long as a call may.
 
-        `room_since` is when LiveKit made the room, in seconds since 1970. Without a lease, nothing.
+        `room_age_s` is how old the room is by LiveKit's own clock. Without a lease, nothing.
         """
         ...
 
-    def end(self, room: str, room_since: float | None = None) -> None:
+    def end(self, room: str, room_age_s: float | None = None) -> None:
         """Give back the places of the room. Without a lease, nothing."""
         ...
 
@@ -158,7 +158,7 @@ class Leases:
             return
 
         def followed() -> bool:
-            follow(event.room, event.room_since)
+            follow(event.room, event.room_age_s)
             return True
 
         if not self._health.ask(followed, otherwise=False):

@@ -26,12 +26,9 @@ class _Lease:
 class MemoryLeases:
     """A `LeaseStore` without connections. One lock makes each method one step."""
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
-    ) -> None:
-        """Take a monotonic clock, by which leases end, and one of seconds since 1970, as LiveKit's."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take a monotonic clock in seconds, by which leases end."""
         self._clock = clock
-        self._wall = wall
         self._lock = threading.Lock()
         self._leases: dict[str, _Lease] = {}
         self._calls: defaultdict[str, set[str]] = defaultdict(set)
@@ -54,28 +51,29 @@ class MemoryLeases:
             full = self._full(self._waiting, wanted.address, wanted.most_waiting, now)
             if full is not None:
                 return Full(False, full)
-            self._leases[wanted.room] = _Lease(wanted, self._wall(), now + wanted.waits_s)
+            self._leases[wanted.room] = _Lease(wanted, now, now + wanted.waits_s)
             if wanted.most_calls is not None:
                 self._calls[wanted.key].add(wanted.room)
             if wanted.most_waiting is not None:
                 self._waiting[wanted.address].add(wanted.room)
             return Taken(fresh=True)
 
-    def join(self, room: str, room_since: float | None = None) -> None:
+    def join(self, room: str, room_age_s: float | None = None) -> None:
         """Somebody is in the room: its lease waits no more, and lasts as long as a call may."""
         with self._lock:
             now = self._clock()
             lease = self._of(room, now)
-            if lease is None or lease.live or _is_older(room_since, lease):
+            if lease is None or lease.live or _is_older(room_age_s, lease, now):
                 return
             lease.live, lease.ends_at = True, now + lease.wanted.lasts_s
             _leave(self._waiting, lease.wanted.address, room)
 
-    def end(self, room: str, room_since: float | None = None) -> None:
+    def end(self, room: str, room_age_s: float | None = None) -> None:
         """Give back the places of the room."""
         with self._lock:
-            lease = self._of(room, self._clock())
-            if lease is not None and not _is_older(room_since, lease):
+            now = self._clock()
+            lease = self._of(room, now)
+            if lease is not None and not _is_older(room_age_s, lease, now):
                 self._remove(room)
 
     def close(self) -> None:
@@ -111,8 +109,8 @@ class MemoryLeases:
                 self._of(room, now)
 
 
-def _is_older(room_since: float | None, lease: _Lease) -> bool:
-    return room_since is not None and room_since < lease.since - CLOCK_TOLERANCE_S
+def _is_older(room_age_s: float | None, lease: _Lease, now: float) -> bool:
+    return room_age_s is not None and now - room_age_s < lease.since - CLOCK_TOLERANCE_S
 
 
 def _leave(counted: defaultdict[str, set[str]], name: str, room: str) -> None:

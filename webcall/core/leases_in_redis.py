@@ -74,14 +74,14 @@ return {1, 0}
 )
 
 # KEYS: the lease.
-# ARGV: room, when LiveKit made it (-1: not known) and a tolerance, in milliseconds, 'join' or 'end'.
+# ARGV: room, how old it is (-1: not known) and a tolerance, in milliseconds, 'join' or 'end'.
 _FOLLOW = (
     _NOW
     + """
 local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'since', 'lasts', 'live')
 if not there[1] then return 0 end
-local made = tonumber(ARGV[2])
-if made >= 0 and made < there[3] - ARGV[3] then return 0 end
+local age = tonumber(ARGV[2])
+if age >= 0 and now - age < there[3] - ARGV[3] then return 0 end
 if ARGV[4] == 'end' then
   for i = 1, 2 do
     if there[i] ~= '' then redis.call('ZREM', there[i], ARGV[1]) end
@@ -126,13 +126,13 @@ class RedisLeases:
             return Full(by_calls=found == -1, next_end_s=ends_ms / 1000 if ends_ms >= 0 else math.inf)
         return Taken(fresh=found == 1)
 
-    def join(self, room: str, room_since: float | None = None) -> None:
+    def join(self, room: str, room_age_s: float | None = None) -> None:
         """Somebody is in the room: its lease waits no more, and lasts as long as a call may."""
-        self._tell("join", room, room_since)
+        self._tell("join", room, room_age_s)
 
-    def end(self, room: str, room_since: float | None = None) -> None:
+    def end(self, room: str, room_age_s: float | None = None) -> None:
         """Give back the places of the room."""
-        self._tell("end", room, room_since)
+        self._tell("end", room, room_age_s)
 
     def drop_kept(self) -> None:
         """Close the connections that nobody uses just now."""
@@ -142,9 +142,9 @@ class RedisLeases:
         """Close the connections."""
         self._client.close()
 
-    def _tell(self, what: str, room: str, room_since: float | None) -> None:
-        made_ms = -1 if room_since is None else round(room_since * 1000)
-        self._follow(keys=[_lease(room)], args=[room, made_ms, CLOCK_TOLERANCE_S * 1000, what])
+    def _tell(self, what: str, room: str, room_age_s: float | None) -> None:
+        age_ms = -1 if room_age_s is None else round(room_age_s * 1000)
+        self._follow(keys=[_lease(room)], args=[room, age_ms, CLOCK_TOLERANCE_S * 1000, what])
 
 
 def _lease(room: str) -> str:

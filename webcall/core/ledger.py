@@ -2,13 +2,19 @@
 
 Nothing about an owner may stand in a room, so what LiveKit's events are about is kept here, under the
 room's name, in the limits' storage. An entry is written before its room is created, follows LiveKit's
-events, and is taken out in one step by the end of the room: with several processes, and events that
+events, and is claimed in one step by the end of the room: with several processes, and events that
 come twice, each end is told once. Only where a plugin implements `webcall_call_ended` is there one.
+
+A claim is settled before the end is told. One that is not, since its process died or never got Redis's
+answer, runs out, and another process tells; one whose settling was not answered is settled again by the
+process that has it, so that it knows whether the end is its own to tell.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
@@ -21,34 +27,49 @@ from webcall.core.storage import StorageHealth
 from webcall.errors import BackendError, LimitsUnavailable
 from webcall.interfaces import EndedCall
 
-# How often each process looks for calls whose end LiveKit did not tell.
+# How often each process looks for calls whose end LiveKit did not tell, or nobody told on.
 SWEEP_S = 60.0
+# At most so many then: observers have to keep up.
 SWEEP_MOST = 100
 # A room in which nobody has been waits for longer than this, by its leeway alone (webcall.core.rooms).
 EMPTY_S = 30.0
+# Much longer than any exchange with the storage.
+CLAIM_S = 60.0
 
 
 class LedgerStore(Protocol):
     """Keeps entries. Each method is one step: nobody sees the middle of it, and nobody comes between.
 
-    `room_since` is when LiveKit made the room that an event is about, in seconds since 1970: a room
-    that is older than its entry is one that had the name before, and its events are not followed.
+    `room_age_s` is how old the room is that an event is about, by LiveKit's own clock: a room that is
+    older than its entry is one that had the name before, and its events are not followed.
     """
 
     def write(self, entry: Entry, lasts_s: float) -> bool:
         """Keep an entry, overdue in `lasts_s`. Return False if its room has one already, which stays."""
         ...
 
-    def note(self, room: str, facts: Mapping[str, str], room_since: float | None) -> None:
+    def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
         """Add facts to the room's entry; of `endings.JOINED_AT` the first one stays."""
         ...
 
-    def pop(self, room: str, room_since: float | None = None) -> Kept | None:
-        """Take the room's entry out; None if there is none."""
+    def claim(
+        self, room: str, room_age_s: float | None = None, closed_at: float | None = None
+    ) -> Kept | None:
+        """Claim the room's entry, which is the room's no more; None if there is none.
+
+        The claim holds for `CLAIM_S`. `closed_at` is when the room closed, in seconds since 1970.
+        """
         ...
 
-    def overdue(self, most: int) -> Sequence[Kept]:
-        """Take out at most so many of the entries that are overdue."""
+    def claim_overdue(self, most: int) -> Sequence[Kept]:
+        """Claim at most so many of the entries that are overdue, or whose claims have run out."""
+        ...
+
+    def settle(self, token: str) -> bool:
+        """Take out a claimed entry. Return False if somebody else has claimed it meanwhile.
+
+        The same answer for an hour, so that it can be asked for again.
+        """
         ...
 
     def close(self) -> None:
@@ -85,7 +106,9 @@ class Ledger:
         self._tell = tell
         self._call = call
         self._clock = clock
-        self._sweep_at = clock() + SWEEP_S
+        # Claims that the storage did not answer for, and whether they are to be told.
+        self._unsettled: deque[tuple[Kept, bool]] = deque()
+        self._closing = threading.Event()
 
     @contextmanager
     def written(self, entry: Entry, *, waits_s: float) -> Iterator[Written]:
@@ -104,9 +127,13 @@ class Ledger:
             if written.kept and fresh is False and not written.repeated:
                 self._replace(entry, lasts_s)
             elif fresh and not written.kept:
-                with suppress(LimitsUnavailable):
-                    self._health.ask(lambda: self._store.pop(entry.room_name), None)
-        self._sweep_sometimes()
+                self._forget(entry.room_name)
+
+    def _forget(self, room: str) -> None:
+        with suppress(LimitsUnavailable):
+            kept = self._health.ask(lambda: self._store.claim(room), None)
+            if kept is not None:
+                self._settle(kept, tell=False)
 
     def _replace(self, entry: Entry, lasts_s: float) -> None:
         """Tell of the call that had the room's name before, whose end was never told; write the new one.
@@ -116,14 +143,14 @@ class Ledger:
         """
 
         def replace() -> Kept | None:
-            before = self._store.pop(entry.room_name)
+            before = self._store.claim(entry.room_name)
             self._store.write(entry, lasts_s)
             return before
 
         with suppress(LimitsUnavailable):
             before = self._health.ask(replace, None)
-            if before is not None and not self._is_new(before):
-                self._tell_of(before, None)
+            if before is not None:
+                self._settle(before, tell=not self._is_new(before))
 
     def _is_new(self, kept: Kept) -> bool:
         return not kept.facts and self._clock() - kept.entry.created_at < EMPTY_S
@@ -134,38 +161,55 @@ class Ledger:
         Raises `BackendError` if the storage is down, so that LiveKit sends the event again.
         """
         if event.kind == "room_finished":
-            kept = self._ask(lambda: self._store.pop(event.room, event.room_since))
+            kept = self._ask(lambda: self._store.claim(event.room, event.room_age_s, event.at))
             if kept is not None:
-                self._tell_of(kept, event.at)
+                self._settle(kept, tell=True)
         elif facts := facts_of(event):
-            self._ask(lambda: self._store.note(event.room, facts, event.room_since))
-        self._sweep_sometimes()
+            self._ask(lambda: self._store.note(event.room, facts, event.room_age_s))
 
     def sweep(self) -> int:
-        """Tell of calls that must be over and whose end LiveKit did not tell; return how many they were.
+        """Tell of calls that must be over and of which nobody has told; return how many they were.
 
-        Does nothing while the storage is down.
+        Does nothing while the storage is down. For one thread.
         """
+        told = 0
+        for _ in range(len(self._unsettled)):
+            kept, tell = self._unsettled.popleft()
+            told += self._settle(kept, tell=tell)
         overdue: Sequence[Kept] = ()
         with suppress(LimitsUnavailable):
-            overdue = self._health.ask(lambda: self._store.overdue(SWEEP_MOST), overdue)
-        for kept in overdue:
-            self._tell_of(kept, None)
-        return len(overdue)
+            overdue = self._health.ask(lambda: self._store.claim_overdue(SWEEP_MOST), overdue)
+        return told + sum(self._settle(kept, tell=True) for kept in overdue)
+
+    def sweeping(self, every_s: float = SWEEP_S) -> Ledger:
+        """Return itself, sweeping in a thread of its own until it is closed, though nothing else happens."""
+
+        def keep() -> None:
+            while not self._closing.wait(every_s):
+                self.sweep()
+
+        threading.Thread(target=keep, name="ledger", daemon=True).start()
+        return self
 
     def close(self) -> None:
-        """Give back the store's connections."""
+        """End the sweeping, and give back the store's connections."""
+        self._closing.set()
         self._store.close()
 
-    def _sweep_sometimes(self) -> None:
-        now = self._clock()
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_S
-            self.sweep()
+    def _settle(self, kept: Kept, *, tell: bool) -> bool:
+        """Settle a claim, and tell of its call if that is to be; return whether it was told.
 
-    def _tell_of(self, kept: Kept, closed_at: float | None) -> None:
-        duration_s = self._call.max_duration_s
-        self._tell(ended(kept, closed_at=closed_at, now=self._clock(), max_duration_s=duration_s))
+        The next sweep tries again where the storage does not answer.
+        """
+        mine: bool | None = None
+        with suppress(LimitsUnavailable):
+            mine = self._health.ask(lambda: self._store.settle(kept.token), None)
+        if mine is None:
+            self._unsettled.append((kept, tell))
+        if not (mine and tell):
+            return False
+        self._tell(ended(kept, now=self._clock(), max_duration_s=self._call.max_duration_s))
+        return True
 
     def _ask(self, exchange: Callable[[], Kept | None]) -> Kept | None:
         answer = self._health.ask(lambda: (exchange(),), None)

@@ -23,12 +23,9 @@ class _Entry:
 class MemoryLedger:
     """A `LedgerStore` without connections. One lock makes each method one step."""
 
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
-    ) -> None:
-        """Take a monotonic clock, by which entries get overdue, and one of seconds since 1970."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take a monotonic clock in seconds, by which entries get overdue."""
         self._clock = clock
-        self._wall = wall
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
 
@@ -37,40 +34,48 @@ class MemoryLedger:
         with self._lock:
             if entry.room_name in self._entries:
                 return False
-            self._entries[entry.room_name] = _Entry(entry, self._wall(), self._clock() + lasts_s)
+            now = self._clock()
+            self._entries[entry.room_name] = _Entry(entry, now, now + lasts_s)
             return True
 
-    def note(self, room: str, facts: Mapping[str, str], room_since: float | None) -> None:
+    def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
         """Add facts to the room's entry."""
         with self._lock:
-            found = self._of(room, room_since)
+            found = self._of(room, room_age_s)
             if found is not None:
                 found.notes += 1
                 first = {JOINED_AT: found.facts[JOINED_AT]} if JOINED_AT in found.facts else {}
                 found.facts |= {name: Fact(found.notes, text) for name, text in facts.items()} | first
 
-    def pop(self, room: str, room_since: float | None = None) -> Kept | None:
+    def claim(
+        self, room: str, room_age_s: float | None = None, closed_at: float | None = None
+    ) -> Kept | None:
         """Take the room's entry out."""
         with self._lock:
-            found = self._of(room, room_since)
-            return None if found is None else self._take(room)
+            found = self._of(room, room_age_s)
+            return None if found is None else self._take(room, closed_at)
 
-    def overdue(self, most: int) -> list[Kept]:
+    def claim_overdue(self, most: int) -> list[Kept]:
         """Take out at most so many of the entries that are overdue."""
         with self._lock:
             now = self._clock()
             due = [room for room, one in self._entries.items() if one.due_at <= now]
             return [self._take(room) for room in due[:most]]
 
+    def settle(self, token: str) -> bool:
+        """Return True: what was claimed was taken out, and the answer cannot be lost."""
+        return True
+
     def close(self) -> None:
         """There is nothing to give back."""
 
-    def _of(self, room: str, room_since: float | None) -> _Entry | None:
+    def _of(self, room: str, room_age_s: float | None) -> _Entry | None:
         found = self._entries.get(room)
-        if found is None or (room_since is not None and room_since < found.since - CLOCK_TOLERANCE_S):
-            return None
-        return found
+        if found is None or room_age_s is None:
+            return found
+        older = self._clock() - room_age_s < found.since - CLOCK_TOLERANCE_S
+        return None if older else found
 
-    def _take(self, room: str) -> Kept:
+    def _take(self, room: str, closed_at: float | None = None) -> Kept:
         taken = self._entries.pop(room)
-        return Kept(taken.entry, taken.facts)
+        return Kept(taken.entry, taken.facts, closed_at)

@@ -1,9 +1,10 @@
 """The ledger in Redis, shared by all processes. Needs the extra `redis`.
 
 One hash for each call, `webcall:call:<room>`, and one sorted set of rooms by the moment at which their
-entries are overdue, in milliseconds of Redis's own clock. Each method is one script, which Redis runs by
-itself. What nobody takes out expires a day after it was due. What is taken out is kept for some seconds under
-a token of who asked, since redis-py asks again where the answer was lost.
+entries are overdue, in milliseconds of Redis's own clock. What is claimed has the name of its claim in place
+of the room's, `webcall:call-claim:<token>`, by the asker's own token, since redis-py asks again where the
+answer was lost; another sorted set has the claims by when they run out. Each method is one script, which
+Redis runs by itself. What nobody takes out expires a day after it was due or claimed.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from collections.abc import Mapping, Sequence
 
 from webcall.core.endings import JOINED_AT, Entry, Fact, Kept
 from webcall.core.leases import CLOCK_TOLERANCE_S
+from webcall.core.ledger import CLAIM_S
 from webcall.core.redis_in_time import drop_kept
 from webcall.core.storage import redis_client
 
-_CALL, _DUE, _TAKEN = "webcall:call:", "webcall:calls-due", "webcall:call-taken:"
+_CALL, _DUE = "webcall:call:", "webcall:calls-due"
+_CLAIM, _CLAIMS, _SETTLED = "webcall:call-claim:", "webcall:calls-claimed", "webcall:call-settled:"
 # Names of what is kept beside the facts begin with this.
 _OWN = "="
 _FORGOTTEN_S = 24 * 3600
-# Longer than one exchange with its repeats (webcall.core.redis_in_time).
-_TAKEN_MS = 5000
+_SETTLED_S = 3600
 
 _NOW = """
 local time = redis.call('TIME')
@@ -43,13 +45,16 @@ return 1
 """
 )
 
-# ARGV[1], ARGV[2]: when LiveKit made the room (-1: not known) and a tolerance, in milliseconds.
-_OURS = """
+# KEYS[1]: the call. ARGV[1], ARGV[2]: how old the room is (-1: not known) and a tolerance, in milliseconds.
+_OURS = (
+    _NOW
+    + """
 local since = redis.call('HGET', KEYS[1], '=since')
 if not since then return false end
-local made = tonumber(ARGV[1])
-if made >= 0 and made < since - ARGV[2] then return false end
+local age = tonumber(ARGV[1])
+if age >= 0 and now - age < since - ARGV[2] then return false end
 """
+)
 
 # KEYS: the call. ARGV from 3 on: the name whose first value counts, then names and values.
 _NOTE = (
@@ -63,47 +68,62 @@ return 1
 """
 )
 
-# KEYS: the call, those that are due, what this asker has taken.
-# ARGV from 3 on: room, how long what is taken is kept (ms).
-_POP = (
-    """
-local taken = redis.call('HGETALL', KEYS[3])
-if #taken > 0 then return taken end
+# KEYS[2]: the claims. ARGV from 3 on: the asker's token, the beginning of a claim's key, for how long it
+# holds and is remembered (ms).
+_CLAIMING = """
+local mine = {}
+local function key(number) return ARGV[4] .. ARGV[3] .. ':' .. number end
+while redis.call('EXISTS', key(#mine + 1)) == 1 do
+  mine[#mine + 1] = redis.call('HGETALL', key(#mine + 1))
+end
+if #mine > 0 then return mine end
+local function claim(entry, now)
+  local number = #mine + 1
+  redis.call('RENAME', entry, key(number))
+  redis.call('PEXPIRE', key(number), ARGV[6])
+  redis.call('ZADD', KEYS[2], now + ARGV[5], ARGV[3] .. ':' .. number)
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  mine[number] = redis.call('HGETALL', key(number))
+end
 """
+
+# KEYS: the call, the claims, those that are due. ARGV from 7 on: room, when it closed (empty: not known).
+_CLAIM_ONE = (
+    _CLAIMING
     + _OURS
     + """
-local found = redis.call('HGETALL', KEYS[1])
-redis.call('RENAME', KEYS[1], KEYS[3])
-redis.call('PEXPIRE', KEYS[3], ARGV[4])
-redis.call('ZREM', KEYS[2], ARGV[3])
-return found
+if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], '=closed', ARGV[8]) end
+claim(KEYS[1], now)
+redis.call('ZREM', KEYS[3], ARGV[7])
+return mine
 """
 )
 
-# KEYS: those that are due, the names of what this asker has taken.
-# ARGV: how many, the beginning of a call's key, how long what is taken is kept (ms).
-_OVERDUE = (
-    _NOW
+# KEYS: those that are due, the claims. ARGV[1]: how many, ARGV[2]: the beginning of a call's key.
+_CLAIM_OVERDUE = (
+    _CLAIMING
+    + _NOW
     + """
-local found = {}
-for _, taken in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-  found[#found + 1] = redis.call('HGETALL', taken)
+for _, token in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  redis.call('ZREM', KEYS[2], token)
+  if redis.call('EXISTS', ARGV[4] .. token) == 1 then claim(ARGV[4] .. token, now) end
 end
-if #found > 0 then return found end
-for _, room in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
-  local call, taken = ARGV[2] .. room, KEYS[2] .. ':' .. room
-  if redis.call('EXISTS', call) == 1 then
-    found[#found + 1] = redis.call('HGETALL', call)
-    redis.call('RENAME', call, taken)
-    redis.call('PEXPIRE', taken, ARGV[3])
-    redis.call('RPUSH', KEYS[2], taken)
-    redis.call('PEXPIRE', KEYS[2], ARGV[3])
-  end
+for _, room in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1] - #mine)) do
   redis.call('ZREM', KEYS[1], room)
+  if redis.call('EXISTS', ARGV[2] .. room) == 1 then claim(ARGV[2] .. room, now) end
 end
-return found
+return mine
 """
 )
+
+# KEYS: the claim, the claims, that it is settled. ARGV: its token, for how long the answer is the same (ms).
+_SETTLE = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('SET', KEYS[3], '', 'PX', ARGV[2])
+return 1
+"""
 
 
 class RedisLedger:
@@ -114,8 +134,9 @@ class RedisLedger:
         self._client = redis_client(storage_uri)
         self._write = self._client.register_script(_WRITE)
         self._note = self._client.register_script(_NOTE)
-        self._pop = self._client.register_script(_POP)
-        self._overdue = self._client.register_script(_OVERDUE)
+        self._claim_one = self._client.register_script(_CLAIM_ONE)
+        self._claim_overdue = self._client.register_script(_CLAIM_OVERDUE)
+        self._settle = self._client.register_script(_SETTLE)
 
     def write(self, entry: Entry, lasts_s: float) -> bool:
         """Keep an entry unless its room has one."""
@@ -123,22 +144,32 @@ class RedisLedger:
         args: list[str | int] = [room, entry.as_text(), round(lasts_s * 1000), _FORGOTTEN_S * 1000]
         return bool(self._write(keys=[_CALL + room, _DUE], args=args))
 
-    def note(self, room: str, facts: Mapping[str, str], room_since: float | None) -> None:
+    def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
         """Add facts to the room's entry."""
         pairs = [text for pair in facts.items() for text in pair]
-        self._note(keys=[_CALL + room], args=[*_age(room_since), JOINED_AT, *pairs])
+        self._note(keys=[_CALL + room], args=[*_age(room_age_s), JOINED_AT, *pairs])
 
-    def pop(self, room: str, room_since: float | None = None) -> Kept | None:
-        """Take the room's entry out."""
-        keys = [_CALL + room, _DUE, _taken()]
-        found = self._pop(keys=keys, args=[*_age(room_since), room, _TAKEN_MS])
-        return _kept(found) if found else None
+    def claim(
+        self, room: str, room_age_s: float | None = None, closed_at: float | None = None
+    ) -> Kept | None:
+        """Claim the room's entry."""
+        asker = secrets.token_hex(8)
+        closed = "" if closed_at is None else repr(closed_at)
+        found = self._claim_one(
+            keys=[_CALL + room, _CLAIMS, _DUE], args=[*_age(room_age_s), *_claiming(asker), room, closed]
+        )
+        return _kept(found[0], asker, 1) if found else None
 
-    def overdue(self, most: int) -> list[Kept]:
-        """Take out at most so many of the entries that are overdue."""
-        # What has expired meanwhile comes as nothing.
-        found = self._overdue(keys=[_DUE, _taken()], args=[most, _CALL, _TAKEN_MS])
-        return [_kept(one) for one in found if one]
+    def claim_overdue(self, most: int) -> list[Kept]:
+        """Claim at most so many of the entries that are overdue, or whose claims have run out."""
+        asker = secrets.token_hex(8)
+        found = self._claim_overdue(keys=[_DUE, _CLAIMS], args=[most, _CALL, *_claiming(asker)])
+        return [_kept(one, asker, number) for number, one in enumerate(found, start=1)]
+
+    def settle(self, token: str) -> bool:
+        """Take out a claimed entry."""
+        keys = [_CLAIM + token, _CLAIMS, _SETTLED + token]
+        return bool(self._settle(keys=keys, args=[token, _SETTLED_S * 1000]))
 
     def drop_kept(self) -> None:
         """Close the connections that nobody uses just now."""
@@ -149,20 +180,20 @@ class RedisLedger:
         self._client.close()
 
 
-def _taken() -> str:
-    """Return where what one asker takes is kept: a repeat by redis-py has the same name, and nobody else."""
-    return _TAKEN + secrets.token_hex(8)
+def _claiming(asker: str) -> list[str | int]:
+    return [asker, _CLAIM, round(CLAIM_S * 1000), _FORGOTTEN_S * 1000]
 
 
-def _age(room_since: float | None) -> list[int]:
-    return [-1 if room_since is None else round(room_since * 1000), CLOCK_TOLERANCE_S * 1000]
+def _age(room_age_s: float | None) -> list[int]:
+    return [-1 if room_age_s is None else round(room_age_s * 1000), CLOCK_TOLERANCE_S * 1000]
 
 
-def _kept(found: Sequence[bytes]) -> Kept:
+def _kept(found: Sequence[bytes], asker: str, number: int) -> Kept:
     text = [bytes(one).decode() for one in found]
     fields = dict(zip(text[::2], text[1::2], strict=True))
     facts = {name: _fact(fact) for name, fact in fields.items() if not name.startswith(_OWN)}
-    return Kept(Entry.from_text(fields["=entry"]), facts)
+    closed_at = float(fields["=closed"]) if "=closed" in fields else None
+    return Kept(Entry.from_text(fields["=entry"]), facts, closed_at, f"{asker}:{number}")
 
 
 def _fact(kept: str) -> Fact:

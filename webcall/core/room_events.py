@@ -39,10 +39,10 @@ _PATIENCE_S = 5.0
 class RoomEvent:
     """An event of LiveKit about a room.
 
-    `kind` is LiveKit's name of it (https://docs.livekit.io/home/server/webhooks/), `room_since` the
-    moment at which the room was made, in seconds since 1970, and `sid` LiveKit's own id of the room,
-    which no later room of the name has. `of_person` and `of_assistant` tell a person and an assistant
-    from LiveKit's own recorders, and each other; both are False for what is about the room alone.
+    `kind` is LiveKit's name of it (https://docs.livekit.io/home/server/webhooks/), `room_age_s` how old
+    the room was then, by LiveKit's clock alone, which may be far off any other, and `sid` LiveKit's own id
+    of the room, which no later room of the name has. `of_person` and `of_assistant` tell a person and an
+    assistant from LiveKit's own recorders, and each other; both are False for what is about the room alone.
     `reason` is why a participant left, LiveKit's name of it (`CLIENT_INITIATED`); else empty.
     `at` is when it happened, by LiveKit's clock and to the second, and `joined_at` when the participant
     came, both in seconds since 1970; `attributes` are the participant's own.
@@ -50,7 +50,7 @@ class RoomEvent:
 
     kind: str
     room: str
-    room_since: float | None = None
+    room_age_s: float | None = None
     identity: str = ""
     of_person: bool = False
     of_assistant: bool = False
@@ -162,7 +162,7 @@ def _room_event(event: WebhookEvent) -> RoomEvent:
     return RoomEvent(
         kind=event.event,
         room=room.name,
-        room_since=since,
+        room_age_s=None if since is None else max(0.0, event.created_at - since),
         identity=person.identity if about_one else "",
         of_person=about_one and is_person(person.kind),
         of_assistant=about_one and is_assistant(person.kind, person.attributes),

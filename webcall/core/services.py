@@ -165,7 +165,7 @@ class Services:
 
             store = RedisLedger(self.config.limits.storage_uri)
             self.storage_health.when_down(store.drop_kept)
-        return Ledger(store, self.storage_health, self.observers.ended, self.config.call)
+        return Ledger(store, self.storage_health, self.observers.ended, self.config.call).sweeping()
 
     @_once
     def room_events(self) -> RoomEvents:
