@@ -66,3 +66,9 @@ def private_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kib = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
     return kib / 1024
+
+
+def pss_mib(pid: int) -> float:
+    """Return a process's memory in MiB, with its share of what it shares."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
