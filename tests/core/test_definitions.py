@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webcall.config.schema import WorkerSection
+from webcall.config.worker_section import WorkerSection
 from webcall.core import definitions, model_needs
 from webcall.errors import BackendError, WebCallError
 from webcall.interfaces import Record

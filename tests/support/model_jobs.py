@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from webcall.config.schema import WorkerSection
 from webcall.config.settings import WorkerConfig
+from webcall.config.worker_section import WorkerSection
 from webcall.worker.job import CallJob, read_job
 from webcall.worker.models import Models, make_models
 

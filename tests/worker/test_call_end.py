@@ -17,7 +17,7 @@ from tests.support.worker import WorkerProcess
 
 GONE = rtc.DisconnectReason.ROOM_DELETED
 
-# As promised. It takes 0.15 s at the most on two cores with a load of eight: the rest is for a busier machine.
+# As promised. Measured: 0.15 s at most, on two cores with a load of eight; the rest is for busier machines.
 _A_SECOND = 1
 
 

@@ -141,7 +141,7 @@ def test_only_what_is_used_is_imported() -> None:
     call = metadata(llm_model="openai", stt_model="openai", tts_model="cartesia")
     code = (
         "import json, sys\n"
-        "from webcall.config.schema import WorkerSection\n"
+        "from webcall.config.worker_section import WorkerSection\n"
         "from webcall.worker.models import import_plugins\n"
         "from webcall.worker.job import read_job\n"
         "start = 'livekit.plugins.'\n"
