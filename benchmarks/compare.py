@@ -147,16 +147,17 @@ def show(found: dict[str, list[Round]]) -> None:
     figures = list(Round.__dataclass_fields__)
     print(f"{'':15}" + "".join(f"{figure:>26}" for figure in figures))
     for name, taken in found.items():
-        cells = (_spread([getattr(one, figure) for one in taken]) for figure in figures)
+        cells = (spread([getattr(one, figure) for one in taken]) for figure in figures)
         print(f"{name:15}" + "".join(f"{cell:>26}" for cell in cells))
     for to in (FASTAPI, FLOOR):
         for name, by_figure in ratios(found, to).items():
             if name != to:
-                cells = (_spread(by_figure[figure]) for figure in figures)
+                cells = (spread(by_figure[figure]) for figure in figures)
                 print(f"{name + ' / ' + to:15}"[:24] + "".join(f"{cell:>26}" for cell in cells))
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
+    """Return the median of values, with the least and the greatest."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
