@@ -20,7 +20,8 @@ from tests.support.deployment import MakeApp, Service, bearer, store_records
 from tests.support.fake_livekit import Exchange, FakeLiveKit
 from tests.support.http import CALL, JSON, get, send
 from webcall.serving.door import Door
-from webcall.serving.worker import LINGER_S, MAX_WAIT_S, STANDING_S
+from webcall.serving.lingering import LINGER_S
+from webcall.serving.queues import MAX_WAIT_S, STANDING_S
 
 PAGE = "https://shop.example.com"
 # For a machine that is busy.

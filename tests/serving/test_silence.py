@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from selectors import DefaultSelector
@@ -12,7 +11,11 @@ from typing import Any
 
 import pytest
 
-from webcall.serving.worker import Parked, Worker
+from webcall.serving.half_sent import HalfSent
+from webcall.serving.lingering import Lingering
+from webcall.serving.parked import Parked
+from webcall.serving.queues import Queues
+from webcall.serving.worker import Worker
 
 REQUEST = b"GET /health HTTP/1.1\r\n\r\n"
 
@@ -24,11 +27,10 @@ class Late(Worker):
         self.cfg = SimpleNamespace(is_ssl=False, threads=1)
         self.poller = DefaultSelector()
         self.door = SimpleNamespace(is_call=lambda _: False, look=lambda _: None, places=1)
-        self.queues: Any = {"call": deque(), "other": deque()}
-        self.running: Any = {"call": 0, "other": 0}
-        self.silent, self.idle, self.lingering = (Parked(self.poller, 0, self.begin) for _ in range(3))
-        self.half_sent = Parked(self.poller, 0, self.begin)
-        self.heads = {}
+        self.queues = Queues(threads=1, places=1)
+        self.silent, self.idle = (Parked(self.poller, 0, self.begin) for _ in range(2))
+        self.half_sent = HalfSent(self.poller, 0, self.begin)
+        self.lingering = Lingering(self.poller, self.close)
         self.begun: list[Any] = []
         self.closed: list[Any] = []
 

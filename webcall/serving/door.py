@@ -109,6 +109,21 @@ class Door:
             self._began, self._count = None, 0
 
 
+class ErrorPage:
+    """A socket, to gunicorn, that keeps the page that is written about a request that cannot be read."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def gettimeout(self) -> float:
+        """Say that it does not block."""
+        return 0.0
+
+    def sendall(self, content: bytes) -> None:
+        """Keep it."""
+        self.content += content
+
+
 def not_understood(page: bytes) -> bytes:
     """Return the answer in place of a page of gunicorn's: its status, and nothing else of it."""
     status = page.partition(b"\r\n")[0] or b"HTTP/1.1 400 Bad Request"

@@ -20,57 +20,31 @@ import errno
 import selectors
 import socket
 import time
-from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 from gunicorn import util
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from webcall.serving.door import Door, not_understood
+from webcall.serving.door import Door, ErrorPage, not_understood
+from webcall.serving.half_sent import HalfSent
+from webcall.serving.lingering import Lingering
 from webcall.serving.parked import Parked
+from webcall.serving.queues import Kind, Queues
 
-# A call waits so long for a thread, and then gets 503; see webcall.core.gate, which bounds what is inside.
-MAX_WAIT_S = 1.0
-# All else waits, too, until a thread is let go by a client that sends half a request.
-_OTHERS_WAIT_S = 15.0
-# While the call that waits for longest has waited for so long, those who come get their 503 at once.
-STANDING_S = 0.25
 # A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
 SILENCE_S = 10.0
-# How long a connection that was answered and closed is read on, so that the answer arrives (RFC 9112, 9.6).
-LINGER_S = 2.0
 # After SIGTERM: at least so long, and until the listening socket is empty, connections are taken.
 DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
-# Calls that run at once are too many when this thread learns so late of a request's end.
-CROWDED_S = 0.05
-_EASE_EVERY_S, _FEWEST_CALLS = 0.1, 64
 _ACCEPTED_AT_ONCE = 8
 # A head that is larger is read by a thread, as it comes.
 _LOOKED_AT = 16384
-
-Kind = Literal["call", "other"]
 
 
 def sent_ahead(conn: Any) -> bytes:
     """Return what has been read of the request behind the one that was answered; nothing before the first."""
     return b"" if conn.parser is None else bytes(conn.parser.unreader.buf.getvalue())
-
-
-class _Page:
-    """Keeps the page that gunicorn writes about an error."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-
-    def gettimeout(self) -> float:
-        """Say that it does not block."""
-        return 0.0
-
-    def sendall(self, content: bytes) -> None:
-        """Keep it."""
-        self.content += content
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -83,18 +57,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.door = Door(self.wsgi.extensions["webcall"])
         self.accepted = 0
         self.addresses = {listener: listener.getsockname() for listener in self.sockets}
-        self.running: dict[Kind, int] = {"call": 0, "other": 0}
-        # With each connection the moment at which it is turned away.
-        self.queues: dict[Kind, deque[tuple[Any, float]]] = {"call": deque(), "other": deque()}
-        self.most_calls: float = self.door.places
-        self.eased_at = 0.0
+        self.queues = Queues(self.cfg.threads, self.door.places)
         self.silent = Parked(self.poller, SILENCE_S, self.begin)
         # gthread asks for its length, to keep room for new connections.
         self.keepalived_conns = self.idle = Parked(self.poller, self.cfg.keepalive, self.begin)
-        # Who has sent a part of a head: until when the rest may come, and how much lay in the socket.
-        self.heads: dict[Any, tuple[float, int]] = {}
-        self.half_sent = Parked(self.poller, SILENCE_S, self.begin)
-        self.lingering = Parked(self.poller, LINGER_S, self.read_on)
+        self.half_sent = HalfSent(self.poller, SILENCE_S, self.begin)
+        self.lingering = Lingering(self.poller, self.close)
         self.poller.register(
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
         )
@@ -109,17 +77,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Wait for what happens next, and see to it."""
         self.notify()
         now = time.monotonic()
-        ends = [queue[0][1] for queue in self.queues.values() if queue]
-        self.wait_for_and_dispatch_events(max(0.0, min([now + timeout_s, *ends]) - now))
+        self.wait_for_and_dispatch_events(max(0.0, self.queues.next_expiry(now + timeout_s) - now))
         now = time.monotonic()
-        for queue in self.queues.values():
-            while queue and queue[0][1] <= now:
-                self.turn_away(queue.popleft()[0])
+        for conn in self.queues.expired(now):
+            self.turn_away(conn)
         for parked in (self.silent, self.idle):
             for conn in parked.expired(now):
                 self.let_go(conn)
         for conn in self.half_sent.expired(now):
-            self.heads[conn] = (now, self.heads[conn][1])
             self.begin(conn)
         for conn in self.lingering.expired(now):
             self.close(conn)
@@ -169,11 +134,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self.cfg.is_ssl:
             self.enqueue(conn, "call")
             return
-        until, seen = self.heads.pop(conn, (time.monotonic() + SILENCE_S, -1))
         ahead = sent_ahead(conn)
         try:
-            if seen >= 0:
-                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            until, seen = self.half_sent.take(conn)
             here = conn.sock.recv(_LOOKED_AT, socket.MSG_PEEK)
         except BlockingIOError:
             if not ahead:
@@ -199,15 +162,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.wait_for_more(conn, until, len(here))
 
     def wait_for_more(self, conn: Any, until: float, seen: int) -> None:
-        """Park a connection until more lies in its socket than has been seen there."""
+        """Park a connection that has sent a part of its head."""
         try:
-            # Or else the poller would tell of what has been seen, again and again.
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
+            self.half_sent.wait_for_more(conn, until, seen)
         except OSError:
             self.close(conn)
-        else:
-            self.heads[conn] = (until, seen)
-            self.half_sent.add(conn)
 
     def let_go(self, conn: Any) -> None:
         """Close a connection that has said nothing for too long.
@@ -225,57 +184,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def enqueue(self, conn: Any, kind: Kind) -> None:
         """Give the connection a thread, now or when one is free, or turn it away."""
-        queue = self.queues[kind]
-        now = time.monotonic()
-        if not queue and self.has_thread(kind):
+        if self.queues.take_thread(kind):
             self.start(conn, kind)
-        elif kind == "other":
-            queue.append((conn, now + _OTHERS_WAIT_S))
-        elif queue and queue[0][1] < now + MAX_WAIT_S - STANDING_S:
+        elif not self.queues.take_place(conn, kind):
             self.turn_away(conn)
-        else:
-            queue.append((conn, now + MAX_WAIT_S))
-
-    def has_thread(self, kind: Kind) -> bool:
-        """Return whether a thread is free; calls leave some for all else."""
-        if sum(self.running.values()) >= self.cfg.threads:
-            return False
-        return kind == "other" or self.running["call"] < self.most_calls
 
     def start(self, conn: Any, kind: Kind) -> None:
-        """Let a thread of the pool answer a request."""
-        self.running[kind] += 1
+        """Let a thread of the pool answer a request; it has been taken for it."""
         done = self.tpool.submit(self.handle, conn)
         done.add_done_callback(
             lambda done: self.method_queue.defer(self.after_request, conn, kind, done, time.monotonic())
         )
 
-    def ease(self, late_s: float, now: float) -> None:
-        """Let fewer calls run at once where they take the processor from each other, and more where not.
-
-        Where LiveKit is slow they wait, as many as there are places. Where the processor is what is short,
-        more threads serve nobody sooner, and keep this one from those who come. It shows in how late this
-        thread learns that a request is done.
-        """
-        if late_s < CROWDED_S:
-            self.most_calls = min(self.door.places, self.most_calls + 1)
-        elif now - self.eased_at > _EASE_EVERY_S:
-            self.eased_at = now
-            self.most_calls = max(min(_FEWEST_CALLS, self.door.places), self.running["call"] * 0.7)
-
     def after_request(self, conn: Any, kind: Kind, done: Future[bool], done_at: float) -> None:
         """Give the thread to who waits for one, and keep the connection or close it."""
         now = time.monotonic()
-        self.ease(now - done_at, now)
-        self.running[kind] -= 1
-        for waiting in ("other", "call"):
-            queue = self.queues[waiting]
-            while queue and self.has_thread(waiting):
-                self.start(queue.popleft()[0], waiting)
+        for waiting, its_kind in self.queues.give_back(kind, now - done_at, now):
+            self.start(waiting, its_kind)
         if done.cancelled() or done.exception() is not None:
             self.close(conn)
         elif not done.result():
-            self.say_goodbye(conn)
+            self.lingering.say_goodbye(conn)
         else:
             conn.sock.setblocking(False)
             if sent_ahead(conn):
@@ -289,7 +218,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         gunicorn's own page quotes what it could not read, which may be a key.
         """
-        page = _Page()
+        page = ErrorPage()
         super().handle_error(req, page, addr, exc)
         with suppress(OSError):
             client.send(not_understood(bytes(page.content)))
@@ -308,30 +237,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if self.door.is_whole(sent):
                 self.close(conn)
             else:
-                self.say_goodbye(conn)
-
-    def say_goodbye(self, conn: Any) -> None:
-        """Close the connection when the client has, so that the answer arrives; it has so long for it."""
-        try:
-            conn.sock.shutdown(socket.SHUT_WR)
-            conn.sock.setblocking(False)
-        except OSError:
-            self.close(conn)
-        else:
-            conn.read_until = time.monotonic() + LINGER_S
-            self.read_on(conn)
-
-    def read_on(self, conn: Any) -> None:
-        """Read what nobody wants, until the client closes."""
-        try:
-            if conn.sock.recv(65536) and time.monotonic() < conn.read_until:
-                self.lingering.add(conn)
-            else:
-                self.close(conn)
-        except BlockingIOError:
-            self.lingering.add(conn)
-        except OSError:
-            self.close(conn)
+                self.lingering.say_goodbye(conn)
 
     def close(self, conn: Any) -> None:
         """Close the connection."""
