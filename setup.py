@@ -49,7 +49,9 @@ setup(
         "marshmallow>=4.0",
         "webargs>=8.6",
         "livekit-api>=1.2",
-        "aiohttp>=3.10",  # livekit-api's transport; its errors are told apart in webcall/core/livekit.py
+        "aiohttp>=3.10",  # livekit-api's transport; its errors are told apart in webcall/core/
+        "httptools>=0.6.1",  # reads LiveKit's answers to callers' requests: llhttp, as in Node
+        "aiohappyeyeballs>=2.4",  # connects, by whichever of a name's addresses answers; aiohttp's own
         "pyjwt>=2.10",  # livekit-api's signer
         "pymongo>=4.12",
         "pluggy>=1.5",

@@ -186,14 +186,13 @@ def test_a_room_whose_creation_was_not_answered_is_removed(
 def test_a_loop_that_is_late_leaves_no_room_behind(
     livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the request thread gives up before the loop does, the room is removed as well."""
+    """Where the loop is busy when a request thread gives up, the room is removed when it is not."""
     monkeypatch.setattr(leftovers, "PAUSE_S", 0.05)
     given_up = threading.Event()
 
     def hold(exchange: Exchange) -> None:
         exchange.make_room_in_silence()
         fake.script = Exchange.serve
-        # The loop is kept from its own timeout until the request thread has gone.
         livekit._loop._running().call_soon_threadsafe(given_up.wait, 10)
 
     fake.script = hold

@@ -1,7 +1,9 @@
-"""All that is asked of LiveKit. The transport may change later, in this file alone.
+"""All that is asked of LiveKit.
 
-livekit-api is asynchronous: request threads hand a coroutine to the one event loop of their process
-and wait. Its own timeouts have no effect, so every exchange runs inside `asyncio.wait_for`.
+What callers wait for their own threads ask, over `webcall.core.livekit_requests`. All else (pings, what is
+asked in the background, the watcher's questions) goes through livekit-api's client, which is asynchronous, on
+the one event loop of the process. Its own timeouts have no effect, so every exchange runs inside
+`asyncio.wait_for`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from webcall.core.breaker import Breaker, ping_until_answered
 from webcall.core.leftovers import Leftovers
 from webcall.core.livekit_exchanges import Client, Exchanges
 from webcall.core.livekit_faults import refusal
-from webcall.core.livekit_nodes import create_where_a_node_lives, newcomers_in
+from webcall.core.livekit_requests import Requests
 from webcall.core.server_clock import ServerClock
 from webcall.core.tokens import mint
 from webcall.errors import LiveKitError
@@ -70,7 +72,7 @@ class Surroundings:
 
 
 class LiveKit:
-    """One LiveKit server, asked over one pool of connections per process.
+    """One LiveKit server, asked over kept connections.
 
     What callers wait for (`create_room`, `rooms`, `has_newcomers`) goes through a circuit breaker; what asks
     how LiveKit is does not.
@@ -82,6 +84,7 @@ class LiveKit:
         self._breaker = Breaker(self._start_probing, away)
         self._loop = LoopThread("livekit")
         self._clock = ServerClock()
+        self._requests = Requests(config, self._clock, self._loop)
         self._exchanges = Exchanges(config, self._clock)
         self._leftovers: tuple[asyncio.AbstractEventLoop, Leftovers] | None = None
 
@@ -102,16 +105,15 @@ class LiveKit:
             agents=[api.RoomAgentDispatch(agent_name=room.agent_name, metadata=room.dispatch_metadata)],
         )
         with self._breaker.guard():
-            made = self._run(self._create(request, repeatable=room.repeatable))
+            made = self._create(request, repeatable=room.repeatable)
         if made.name != room.name:
             raise LiveKitError("answer", "LiveKit's answer to CreateRoom is not about the room asked for")
         return _live(made)
 
     def rooms(self, names: Sequence[str]) -> dict[str, LiveRoom]:
         """Return those of these rooms that live, by name. Raises `LiveKitError`."""
-        asked = api.ListRoomsRequest(names=names)
         with self._breaker.guard():
-            found = self._run(self._exchanges.ask(lambda client: client.room.list_rooms(asked)))
+            found = self._requests.list_rooms(api.ListRoomsRequest(names=names))
         return {room.name: _live(room) for room in found.rooms if room.name in names}
 
     def has_newcomers(self, name: str) -> bool:
@@ -120,7 +122,7 @@ class LiveKit:
         Raises `LiveKitError`.
         """
         with self._breaker.guard():
-            return self._run(self._exchanges.ask(lambda client: newcomers_in(client, name)))
+            return self._requests.has_newcomers(name)
 
     def ping(self) -> str | None:
         """Return if LiveKit answers and accepts the API key; raise `LiveKitError` if not.
@@ -179,6 +181,7 @@ class LiveKit:
     def close(self) -> None:
         """Close the connections and end the event loop's thread. A later call starts anew."""
         self._exchanges.closing = True
+        self._requests.close()
         try:
             if self._loop.running:
                 with contextlib.suppress(Exception):
@@ -197,17 +200,13 @@ class LiveKit:
             future.cancel()
             raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
 
-    async def _create(self, request: api.CreateRoomRequest, *, repeatable: bool) -> api.Room:
+    def _create(self, request: api.CreateRoomRequest, *, repeatable: bool) -> api.Room:
         try:
-            return await self._exchanges.ask(lambda client: create_where_a_node_lives(client, request))
+            return self._requests.create_room(request)
         except LiveKitError as error:
-            if error.kind in ("timeout", "broken", "answer") and not repeatable:
-                self._look_for(request)
-            raise
-        except asyncio.CancelledError:
-            # The request thread gave up on a loop that was late.
-            if not repeatable:
-                self._look_for(request)
+            doubtful = error.kind in ("timeout", "broken", "answer") and not repeatable
+            if doubtful and not self._exchanges.closing:
+                self._loop.submit(self._look_for(request))
             raise
 
     def _start_probing(self, pause_s: float) -> None:
@@ -219,9 +218,7 @@ class LiveKit:
         await ping_until_answered(self._ping)
         self._breaker.answered()
 
-    def _look_for(self, request: api.CreateRoomRequest) -> None:
-        if self._exchanges.closing:
-            return
+    async def _look_for(self, request: api.CreateRoomRequest) -> None:
         loop = asyncio.get_running_loop()
         if self._leftovers is None or self._leftovers[0] is not loop:
             self._leftovers = loop, Leftovers(self._exchanges.ask)

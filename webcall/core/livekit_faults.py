@@ -7,6 +7,7 @@ import ssl
 import aiohttp
 from livekit import api
 
+from webcall.core.http_connection import Broken, NotReached
 from webcall.core.server_clock import MOST_S
 from webcall.errors import LiveKitError, LiveKitFault
 
@@ -42,6 +43,10 @@ def explain(error: Exception, clock_ahead_s: float) -> LiveKitError:
         )
     if isinstance(error, aiohttp.ClientConnectorError):
         return LiveKitError("unreachable", f"cannot connect: {error.os_error.strerror or error.os_error}")
+    if isinstance(error, NotReached):
+        return LiveKitError("unreachable", f"cannot connect: {error.strerror or error}")
+    if isinstance(error, Broken):
+        return LiveKitError("broken", f"the connection broke: {error}")
     if isinstance(error, BROKEN):
         return LiveKitError("broken", f"the connection broke: {type(error).__name__}")
     return LiveKitError("answer", f"LiveKit's answer cannot be read: {type(error).__name__}")

@@ -6,8 +6,8 @@ pkg/routing/selector/utils.go). Of the rooms on it, lists go on telling what the
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 
 from livekit import api
 
@@ -23,28 +23,29 @@ _TRY_S = 3.5
 _NEWCOMER_S = 30
 
 
-async def create_where_a_node_lives(client: api.LiveKitAPI, request: api.CreateRoomRequest) -> api.Room:
+def create_where_a_node_lives(create: Callable[[float], api.Room], until: float) -> api.Room:
     """Create the room, and ask again where the node that LiveKit has chosen for it does not answer it.
 
     For a node that has died LiveKit answers after three seconds that nobody responds; asked again, it
-    chooses anew. The room is the same one, should the node have been slow only.
+    chooses anew. The room is the same one, should the node have been slow only. `create` asks once and
+    raises `TimeoutError` at the moment that it is given, by the monotonic clock; all ends at `until`.
     """
     for _ in range(_TRIES - 1):
         try:
-            return await asyncio.wait_for(client.room.create_room(request), _TRY_S)
+            return create(min(until, time.monotonic() + _TRY_S))
         except TimeoutError:
             continue
         except api.ServerError as error:
             if error.code != api.ServerErrorCode.UNAVAILABLE:
                 raise
-        await asyncio.sleep(_PAUSE_S)
-    return await client.room.create_room(request)
+        time.sleep(max(0.0, min(_PAUSE_S, until - time.monotonic())))
+    return create(until)
 
 
-async def newcomers_in(client: api.LiveKitAPI, name: str) -> bool:
-    """Return whether anybody but agents has joined within the last half minute."""
+def newcomers_in(participants: Callable[[], api.ListParticipantsResponse]) -> bool:
+    """Return whether anybody but agents has joined the room of these participants within half a minute."""
     try:
-        found = await client.room.list_participants(api.ListParticipantsRequest(room=name))
+        found = participants()
     except api.ServerError as error:
         if error.status == 404:
             return False

@@ -1,0 +1,224 @@
+"""Kept connections of request threads: TLS, deadlines over the whole exchange, and what is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.oidc import own_certificate
+from tests.support.programs import without
+from webcall.core import livekit_connections
+from webcall.core.http_connection import Broken
+from webcall.core.livekit_connections import Connections
+from webcall.loop_thread import LoopThread
+
+Script = Callable[[socket.socket], None]
+GET = b"GET / HTTP/1.1\r\nHost: peer\r\n\r\n"
+TIMEOUT_S = 1.0
+
+
+class Peer:
+    """A server of which `script` says what it does with each connection."""
+
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+        self.connections = 0
+        self._script = script
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            if self._tls is None:
+                self._script(connection)
+            else:
+                with self._tls.wrap_socket(connection, server_side=True) as wrapped:
+                    self._script(wrapped)
+
+    def close(self) -> None:
+        """Stop listening."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    found = LoopThread("connections")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def peer_of() -> Iterator[Callable[..., Peer]]:
+    with contextlib.ExitStack() as peers:
+
+        def make(script: Script, tls: ssl.SSLContext | None = None) -> Peer:
+            peer = Peer(script, tls)
+            peers.callback(peer.close)
+            return peer
+
+        yield make
+
+
+@pytest.fixture
+def connections_to(loop: LoopThread) -> Iterator[Callable[..., Connections]]:
+    with contextlib.ExitStack() as made:
+
+        def make(port: int, scheme: str = "http") -> Connections:
+            connections = Connections(f"{scheme}://127.0.0.1:{port}", loop)
+            made.callback(connections.close)
+            return connections
+
+        yield make
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    if shutil.which("openssl") is None:
+        without("openssl", "install OpenSSL's command line, for example Debian's package openssl")
+    return own_certificate(tmp_path)
+
+
+def until() -> float:
+    return time.monotonic() + TIMEOUT_S
+
+
+def in_chunks(connection: socket.socket) -> None:
+    """Read requests, each of which ends with an exclamation mark, and answer each in chunks."""
+    while data := connection.recv(65536):
+        if data.endswith((b"!", b"\r\n\r\n")):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n")
+            connection.sendall(b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n5\r\nwhole\r\n")
+            connection.sendall(b"0\r\n\r\n")
+
+
+def say_nothing(connection: socket.socket) -> None:
+    """Read and write nothing until the other side goes."""
+    connection.recv(1, socket.MSG_PEEK)
+    threading.Event().wait(5)
+
+
+def test_tls_keeps_its_connection(
+    peer_of: Callable[..., Peer],
+    connections_to: Callable[..., Connections],
+    certificate: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over TLS a request of any size is answered, and the next one uses the same connection."""
+    file, context = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    peer = peer_of(in_chunks, context)
+    connections = connections_to(peer.port, "https")
+    for request in (GET, GET + b"x" * 3_000_000 + b"!", GET):
+        answer = connections.exchange(request, time.monotonic() + 10)
+        assert (answer.status, answer.body) == (200, b"whole")
+        assert answer.date == "Thu, 01 Jan 2026 00:00:00 GMT"
+    assert peer.connections == 1
+
+
+def test_certificates_are_checked(
+    peer_of: Callable[..., Peer],
+    connections_to: Callable[..., Connections],
+    certificate: tuple[Path, ssl.SSLContext],
+) -> None:
+    """A certificate that nobody vouches for is refused."""
+    peer = peer_of(in_chunks, certificate[1])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connections_to(peer.port, "https").exchange(GET, until())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_silent_peer_costs_its_time(
+    peer_of: Callable[..., Peer], connections_to: Callable[..., Connections], scheme: str
+) -> None:
+    """Neither a TLS handshake nor an answer that does not come holds longer than it may."""
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        connections_to(peer_of(say_nothing).port, scheme).exchange(GET, until())
+    assert TIMEOUT_S * 0.9 < time.monotonic() - began < TIMEOUT_S + 1
+
+
+def test_a_peer_that_reads_nothing_costs_its_time(
+    peer_of: Callable[..., Peer], connections_to: Callable[..., Connections]
+) -> None:
+    """A request that cannot be sent holds no longer than it may."""
+    with pytest.raises(TimeoutError):
+        connections_to(peer_of(say_nothing).port).exchange(GET + b"x" * 50_000_000, until())
+
+
+def test_a_name_that_is_never_found_costs_its_time(
+    connections_to: Callable[..., Connections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where DNS does not answer, a request waits no longer than it may."""
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(10) and [])
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        connections_to(80).exchange(GET, until())
+    assert time.monotonic() - began < TIMEOUT_S + 1
+    done.set()
+
+
+def test_a_moment_that_has_passed_sends_nothing(
+    peer_of: Callable[..., Peer], connections_to: Callable[..., Connections]
+) -> None:
+    """Whoever has no time left asks nobody."""
+    peer = peer_of(in_chunks)
+    with pytest.raises(TimeoutError):
+        connections_to(peer.port).exchange(GET, time.monotonic() - 1)
+    assert peer.connections == 0
+
+
+def test_an_answer_without_a_length(
+    peer_of: Callable[..., Peer], connections_to: Callable[..., Connections]
+) -> None:
+    """An answer that says no length ends with its connection; one that says it and does not is broken."""
+
+    def answer(connection: socket.socket) -> None:
+        asked = connection.recv(65536)
+        length = b"Content-Length: 100\r\n" if b"/half" in asked else b""
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + length + b"\r\nall of it")
+
+    connections = connections_to(peer_of(answer).port)
+    assert connections.exchange(GET, until()).body == b"all of it"
+    with pytest.raises(Broken):
+        connections.exchange(GET.replace(b"/ ", b"/half "), until())
+
+
+def test_a_connection_is_not_kept_for_ever(
+    peer_of: Callable[..., Peer], connections_to: Callable[..., Connections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has been idle for long is not used again, nor one that its server wants to close."""
+    peer = peer_of(in_chunks)
+    connections = connections_to(peer.port)
+    monkeypatch.setattr(livekit_connections, "KEPT_S", 0.0)
+    for _ in range(2):
+        connections.exchange(GET, until())
+    assert peer.connections == 2
+
+    def close(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
+    closing = peer_of(close)
+    connections = connections_to(closing.port)
+    for _ in range(2):
+        assert connections.exchange(GET, until()).status == 200
+    assert closing.connections == 2
