@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from webcall.errors import BackendError, Conflict, RecordError, Refused
 from webcall.hookspecs import hookimpl
-from webcall.interfaces import Assistant, Backend, Caller, CreatedCall, EndedCall, RefusedCall
+from webcall.interfaces import Assistant, Backend, Caller
+from webcall.observed import CreatedCall, EndedCall, RefusedCall
 
 if TYPE_CHECKING:
     from flask import Flask

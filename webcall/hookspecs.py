@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pluggy
 
-from webcall.interfaces import Backend, CreatedCall, EndedCall, RefusedCall
+from webcall.interfaces import Backend
+from webcall.observed import CreatedCall, EndedCall, RefusedCall
 
 PROJECT = "webcall"
 

@@ -10,13 +10,14 @@ import hashlib
 import math
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from webcall.errors import RecordError, Refused
 from webcall.interfaces import Assistant, Caller, Record
+from webcall.record_fields import Moment, Text
 
 PREFIX_LENGTH = 12
 SECRET_PREFIX, PUBLISHABLE_PREFIX = "lvk_", "lvp_"
@@ -68,31 +69,6 @@ def _prefix_of(record: Record) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class Moment(fields.Field[datetime]):
-    """A date or time as records have it: a datetime (naive means UTC), a date, or RFC 3339 text."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        if isinstance(value, str):
-            try:
-                value = datetime.fromisoformat(value)
-            except ValueError as error:
-                raise ValidationError("not a time such as 2030-01-31T12:00:00Z") from error
-        if isinstance(value, date) and not isinstance(value, datetime):
-            value = datetime.combine(value, time())
-        if not isinstance(value, datetime):
-            raise ValidationError("not a time such as 2030-01-31T12:00:00Z")
-        return value if value.utcoffset() is not None else value.replace(tzinfo=UTC)
-
-
-class Text(fields.String):
-    """Text; marshmallow would take bytes for it, which the look-ups would not find again."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, bytes):
-            raise self.make_error("invalid")
-        return super()._deserialize(value, attr, data, **kwargs)
 
 
 _FILLED = validate.Length(min=1, error="empty")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins.file.parsing import parse
-from plugins.file.watch import SMALL_BYTES
+from plugins.file.state import SMALL_BYTES
 from plugins.file.yaml_text import dump, edit_entries
 from webcall import RecordError
 

@@ -16,38 +16,22 @@ import tempfile
 import threading
 import time
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from plugins.file.indexing import write_index, write_index_in_child
 from plugins.file.parsing import SETTLING_S, Kind
 from plugins.file.snapshot import Snapshot, write_snapshot
-from plugins.file.survey import Signature, Survey, signature, take_survey
+from plugins.file.state import SMALL_BYTES, Look, State
+from plugins.file.survey import Survey, signature, take_survey
 from webcall import BackendError, RecordError
 
-SMALL_BYTES = 256 * 1024
 WAIT_FOR_SMALL_S = 0.25
 SCAN_INTERVAL_S = 1.0
 RETRY_INTERVAL_S = 1.0
 CLOSING_S = 5.0
 
 logger = logging.getLogger("plugins.file")
-
-Look = Signature | int | None
-"""What one `stat` told: a signature, the `errno` of a refusal, or None where there is nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What is served and what it was made of; replaced as a whole, so that readers need no lock."""
-
-    snapshot: Snapshot | None = None
-    top: Look = None
-    survey: Survey | None = None
-    fault: str | None = None
-    fault_of: Look = None
-    retry_at: float | None = None
-    loaded: bool = False
 
 
 class Source:
@@ -57,7 +41,7 @@ class Source:
         self.path = path.absolute()
         self.kind = kind
         self._may_be_missing = may_be_missing
-        self._state = _State()
+        self._state = State()
         self._next_scan = 0.0
         self._closed = False
         self._without_threads()
@@ -88,7 +72,7 @@ class Source:
         state = self._state
         top = self._look()
         if top != state.top:
-            self._ask_for_load(wait_s if self._is_small(top) else 0)
+            self._ask_for_load(wait_s if state.is_small(top) else 0)
         elif state.retry_at is not None:
             if time.monotonic() >= state.retry_at:
                 self._ask_for_load(0)
@@ -137,12 +121,6 @@ class Source:
             return None
         except OSError as error:
             return error.errno or -1
-
-    def _is_small(self, top: Look) -> bool:
-        survey = self._state.survey
-        if survey is not None and survey.is_folder:
-            return survey.size <= SMALL_BYTES
-        return not isinstance(top, tuple) or top[2] <= SMALL_BYTES
 
     def _ask_for_load(self, wait_s: float | None) -> None:
         with self._changed:
@@ -210,7 +188,7 @@ class Source:
         self._next_scan = time.monotonic() + max(SCAN_INTERVAL_S, 10 * (time.monotonic() - began))
         if state.fault is not None:
             logger.info("%s: can be used again", self.path)
-        self._state = _State(snapshot, survey.top, survey, loaded=True)
+        self._state = State(snapshot, survey.top, survey, loaded=True)
 
     def _index(self, survey: Survey) -> Snapshot:
         with tempfile.TemporaryFile(prefix="webcall-") as out:
@@ -234,7 +212,7 @@ class Source:
             raise RecordError(f"{self.path}: no such file or folder")
         with tempfile.TemporaryFile(prefix="webcall-") as out:
             write_snapshot([], out)
-            self._state = _State(Snapshot(out), top)
+            self._state = State(Snapshot(out), top)
 
     def _keep_fault(self, top: Look, survey: Survey | None, fault: str, retry_at: float | None) -> None:
         if self._closed:

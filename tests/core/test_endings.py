@@ -12,7 +12,7 @@ import pytest
 from webcall.core.endings import WORD, Entry, ended, facts_of
 from webcall.core.ledger_in_memory import MemoryLedger
 from webcall.core.room_events import RoomEvent
-from webcall.interfaces import EndedCall
+from webcall.observed import EndedCall
 
 ENTRY = Entry("r", "helper", "ada@example.com", "lvk_1", False, 1000.25)
 LONGEST_S = 600

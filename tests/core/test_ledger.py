@@ -24,7 +24,7 @@ from webcall.core.ledger_in_redis import RedisLedger
 from webcall.core.room_events import STALE_S, RoomEvent, RoomEvents
 from webcall.core.storage import StorageHealth
 from webcall.errors import BackendError, LimitsUnavailable
-from webcall.interfaces import EndedCall
+from webcall.observed import EndedCall
 
 CALL = CallConfig(join_window_s=60, departure_timeout_s=20, max_duration_s=3600)
 ENTRY = Entry("room", "helper", "ada@example.com", "lvk_1", False, 1000.0)

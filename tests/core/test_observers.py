@@ -32,7 +32,7 @@ from tests.support.livekit import LiveKitServer
 from webcall import logs
 from webcall.config import LogConfig
 from webcall.core.observers import CREATED, REFUSED, Observer, Observers
-from webcall.interfaces import CreatedCall, RefusedCall
+from webcall.observed import CreatedCall, RefusedCall
 
 REFUSAL = RefusedCall("rate", 429, OWNER, "lvk_1", "helper", "id", datetime.now(UTC))
 

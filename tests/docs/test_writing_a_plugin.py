@@ -21,7 +21,7 @@ from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment,
 from tests.support.livekit import LiveKitServer
 from webcall.core.observers import CREATED, ENDED, REFUSED
 from webcall.errors import ConfigError
-from webcall.interfaces import CreatedCall, EndedBy, EndedCall, RefusedCall
+from webcall.observed import CreatedCall, EndedBy, EndedCall, RefusedCall
 from webcall.plugin_manager import ENTRY_POINTS, load_plugins
 from webcall.startup import prepare
 

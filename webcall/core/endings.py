@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast, get_args
 
 from webcall.core.room_events import RoomEvent
-from webcall.interfaces import EndedBy, EndedCall
+from webcall.observed import EndedBy, EndedCall
 
 # The attribute in which an assistant says who ended the call, a moment before it closes the room.
 WORD = "webcall.ended_by"

@@ -25,7 +25,7 @@ from webcall.core.leases import LONGEST_S
 from webcall.core.room_events import STALE_S, RoomEvent
 from webcall.core.storage import StorageHealth
 from webcall.errors import BackendError, LimitsUnavailable
-from webcall.interfaces import EndedCall
+from webcall.observed import EndedCall
 
 # How often each process looks for calls whose end LiveKit did not tell, or nobody told on.
 SWEEP_S = 60.0

@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from webcall.errors import BackendError
-from webcall.interfaces import CreatedCall, EndedCall, RefusedCall
 from webcall.logs import describe
+from webcall.observed import CreatedCall, EndedCall, RefusedCall
 
 CREATED, REFUSED, ENDED = "webcall_call_created", "webcall_call_refused", "webcall_call_ended"
 MAX_WAITING = 1000

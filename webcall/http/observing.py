@@ -9,7 +9,8 @@ from flask import Flask, Response, g, request
 from webcall.core.calls import CallRequest, PlacedCall
 from webcall.http.auth import services
 from webcall.http.requests import request_id
-from webcall.interfaces import Caller, CreatedCall, RefusedCall
+from webcall.interfaces import Caller
+from webcall.observed import CreatedCall, RefusedCall
 
 _ROUTES = ("/web_call/get_token", "/web_call/token_source")
 _REASONS = {

@@ -12,7 +12,7 @@ from livekit.agents import JobContext
 
 from webcall.core.endings import WORD
 from webcall.core.notices import Notice
-from webcall.interfaces import EndedBy
+from webcall.observed import EndedBy
 
 LAST_SENTENCE = "I am sorry, our time is up, and this call ends now. Goodbye."
 
