@@ -194,15 +194,6 @@ def warnings_of(make_app: MakeApp, records: dict[str, str] | None = None, **sect
     return [f"{one.part}: {one.message}" for one in warnings]
 
 
-def test_calls_that_wait_and_a_small_worker(make_app: MakeApp) -> None:
-    """A worker that takes fewer calls than one address may let wait is a warning."""
-    waiting = {"waiting_per_address": 3}
-    [told] = warnings_of(make_app, limits=waiting, worker={"max_calls": 2})
-    assert told == "limits: one address may have 3 calls wait, which take all 2 of a worker"
-    assert warnings_of(make_app, limits=waiting, worker={"max_calls": 3}) == []
-    assert warnings_of(make_app, limits=waiting, worker={"max_calls": 0}) == []
-
-
 def test_calls_that_wait_and_a_worker_that_counts_cores(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,16 +201,17 @@ def test_calls_that_wait_and_a_worker_that_counts_cores(
     key = {"api_key_hash": "0" * 64, "user_email": "ada", "allowed_assistants": ["helper"]}
     page = key | {"api_key_prefix": "lvp_Ab3dEf9h", "allowed_origins": ["https://www.example.com"]}
 
-    def told(record: dict[str, Any], cores: int) -> list[str]:
-        monkeypatch.setattr("os.cpu_count", lambda: cores)
+    def told(record: dict[str, Any], cores: str) -> list[str]:
+        monkeypatch.setenv("NUM_CPUS", cores)
         in_use = {"WEBCALL_VALIDATORS": "env", "WEBCALL_STORES": "env"}
-        return warnings_of(make_app, in_use | {"WEBCALL_API_KEYS": json.dumps([record])})
+        records = in_use | {"WEBCALL_API_KEYS": json.dumps([record])}
+        return warnings_of(make_app, records, worker={"metrics_port": 0})
 
-    [warning] = told(page, 2)
-    assert warning.endswith("10 calls wait, which take all 8 of a worker with the 2 cores of this machine")
-    assert told(page, 3) == []
-    assert told(key, 2) == []
-    assert told(page | {"is_active": False}, 2) == []
+    [warning] = told(page, "2")
+    assert "10 calls wait, which take all 8 places that a worker would have with the 2 cores" in warning
+    assert told(page, "3") == []
+    assert told(key, "2") == []
+    assert told(page | {"is_active": False}, "2") == []
 
 
 def test_ends_of_calls_in_several_processes(make_app: MakeApp, redis_server: RedisServer) -> None:

@@ -158,7 +158,7 @@ async def watching(
         watcher = Watcher(OpenRooms(livekit), rules, claims or OnlyWatcher(), counters)
         events = RoomEvents(livekit_config(server))
         events.subscribe(watcher.on_event)
-        runner = serving.make_runner(events, counters, "")
+        runner = serving.make_runner(events, counters, "", server.url)
         await runner.setup()
         if port:
             await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -29,7 +29,7 @@ def exchange(sent: bytes, patience_s: float = 10) -> bytes:
     async def run() -> bytes:
         port = free_port()
         config = LiveKitConfig("ws://127.0.0.1:1", "", "key", "s" * 32, agent_name="", timeout_s=1)
-        runner = make_runner(RoomEvents(config), WatchCounters(), "", patience_s)
+        runner = make_runner(RoomEvents(config), WatchCounters(), "", config.http_url, patience_s)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         try:

@@ -106,13 +106,26 @@ def test_an_address_in_use_is_one_line(livekit_server: LiveKitServer) -> None:
 def test_check_asks_the_watcher(
     make_app: MakeApp, livekit_server: LiveKitServer, make_watcher: MakeWatcher
 ) -> None:
-    """`check` tells a watcher that runs from none, and from something else at its address."""
+    """`check` tells a watcher that runs from none, from another deployment's, and from something else."""
     watcher = make_watcher()
-    for port, status, words in (
-        (watcher.port, "ok", "runs: no event of LiveKit so far; the only one"),
-        (free_port(), "warning", "no watcher answers at"),
-        (livekit_server.port, "warning", "is no watcher"),
+    own = livekit_environment(livekit_server)
+    elsewhere = {"LIVEKIT_URL": "ws://127.0.0.1:9"}
+    for port, changed, status, words in (
+        (watcher.port, {}, "ok", "runs: no event of LiveKit so far; the only one"),
+        (
+            watcher.port,
+            {"LIVEKIT_API_KEY": "APIother"},
+            "warning",
+            "takes no event signed with livekit.api_key",
+        ),
+        (watcher.port, {"LIVEKIT_API_SECRET": "s" * 40}, "warning", "takes no event signed with"),
+        (watcher.port, elsewhere, "warning", f"looks after http://127.0.0.1:{livekit_server.port}, and"),
+        (free_port(), {}, "warning", "no watcher answers at"),
+        (livekit_server.port, {}, "warning", "is no watcher"),
     ):
-        app = make_app({**livekit_environment(livekit_server), "WEBCALL_WATCH_BIND": f"127.0.0.1:{port}"})
+        app = make_app({**own, **changed, "WEBCALL_WATCH_BIND": f"127.0.0.1:{port}"})
         [found] = look_at_watcher(app.extensions["webcall"].config)
         assert (found.part, found.status, words in found.message) == ("watch", status, True), found
+    health = json.loads(watcher.get("/health"))
+    assert health["data"]["events"] == 0, "what check asks is no event"
+    assert livekit_server.secret not in str(health)

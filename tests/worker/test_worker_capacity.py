@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from webcall.config.settings import CALLS_PER_CORE
+from webcall.core import capacity as cores_here
 from webcall.worker import capacity
 from webcall.worker.capacity import MEMORY_PER_CALL_MB, SPARE_MB, calls_that_fit
 
@@ -40,3 +41,28 @@ def test_a_container_has_its_own_limit(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {150 * 2**20}\n")
     assert capacity.available_mb() == 200
     assert not capacity.memory_for_one_more()
+
+
+@pytest.mark.parametrize(
+    ("files", "number", "expected"),
+    [
+        ({}, "", 6),
+        ({"cpu.max": "max 100000"}, "", 6),
+        ({"cpu.max": "150000 100000\n"}, "", 1.5),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, "", 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "", 6),
+        ({"cpu.max": "150000 100000"}, "4", 4),
+        ({"cpu.max": "what"}, "many", 6),
+    ],
+)
+def test_cores_of_a_container(
+    files: dict[str, str], number: str, expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's limit counts, in both of the kernel's forms, and an operator's word before it."""
+    monkeypatch.setattr(cores_here, "_CGROUP", tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    monkeypatch.setenv("NUM_CPUS", number)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cores_here.cores() == expected

@@ -21,6 +21,7 @@ from tests.support.livekit import LiveKitServer
 from tests.support.person import joined
 from tests.support.programs import free_port
 from tests.support.worker import MakeWorker, WorkerProcess
+from webcall.core.capacity import MOST_CALLS
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -126,6 +127,8 @@ def test_health_and_metrics_answer_on_loopback_only(worker: WorkerProcess) -> No
     assert get(worker.health_port, "/") == "OK"
     assert json.loads(get(worker.health_port, "/worker"))["agent_name"] == worker.agent_name
     assert "lk_agents" in get(worker.metrics_port, "/metrics")
+    [line] = [one for one in get(worker.metrics_port, "/metrics").splitlines() if one.startswith(MOST_CALLS)]
+    assert float(line.split()[1]) >= 1
     assert worker.process is not None
     main = psutil.Process(worker.process.pid)
     listening = {

@@ -135,6 +135,12 @@ class WorkerConfig:
     chat_per_minute: int
     chat_max_turns: int
 
+    @property
+    def metrics_url(self) -> str:
+        """Where its metrics are as seen from this machine, without a slash at its end; empty: not known."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return _as_seen_here(f"{host}:{self.metrics_port}") if self.metrics_port else ""
+
 
 @dataclass(frozen=True, slots=True)
 class WatchConfig:

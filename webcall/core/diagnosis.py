@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
-from webcall.config.settings import CALLS_PER_CORE
 from webcall.core.holdings import STORES, VALIDATORS, Finding, Side, has_publishable_key, look_at_records
+from webcall.core.places import look_at_places
 from webcall.core.reachability import look_at_addresses
 from webcall.core.services import Services
 from webcall.core.storage import LimitsStorage, in_memory
@@ -65,7 +64,8 @@ def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Fi
     )
     yield from _guarded("API keys and assistants", records)
     yield from look_at_addresses(services.config)
-    yield from _limits(services, publishable=_has_publishable(answering))
+    yield from look_at_places(services.config, publishable=_has_publishable(answering))
+    yield from _limits(services)
     yield from _livekit(services)
     yield from look_at_watcher(services.config)
 
@@ -116,22 +116,9 @@ def _backend(side: Side) -> Iterator[Finding]:
         yield Finding(side.part, "ok", "answers" if isinstance(side.backend, Pings) else "is there")
 
 
-def _limits(services: Services, *, publishable: bool) -> Iterator[Finding]:
+def _limits(services: Services) -> Iterator[Finding]:
     config = services.config
-    limits, workers, most = config.limits, config.http.workers, config.worker.max_calls
-    by = ""
-    if not most and publishable:
-        # Memory may make it fewer: that is the worker's to know.
-        cores = os.cpu_count() or 1
-        most, by = cores * CALLS_PER_CORE, f" with the {cores} cores of this machine"
-    if 0 < most < limits.waiting_per_address:
-        yield Finding(
-            "limits",
-            "warning",
-            f"one address may have {limits.waiting_per_address} calls wait, "
-            f"which take all {most} of a worker{by}",
-            "set limits.waiting_per_address lower, or worker.max_calls (WEBCALL_WORKER_MAX_CALLS) higher",
-        )
+    limits, workers = config.limits, config.http.workers
     if workers > 1 and in_memory(limits.storage_uri) and services.ledger is not None:
         yield Finding(
             "observers",

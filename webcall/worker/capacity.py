@@ -1,4 +1,4 @@
-"""How many calls this machine takes, and whether one more fits now."""
+"""How many calls this worker takes, by the cores (`webcall.core.capacity`) and by memory."""
 
 from __future__ import annotations
 

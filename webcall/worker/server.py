@@ -10,10 +10,11 @@ from functools import partial
 
 import structlog
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, inference
-from livekit.agents.utils.hw import get_cpu_monitor
+from prometheus_client import Gauge
 
 from webcall import logs
 from webcall.config.settings import Config
+from webcall.core.capacity import MOST_CALLS, cores
 from webcall.core.model_table import DEMO
 from webcall.worker import capacity
 from webcall.worker.call import Call
@@ -26,6 +27,9 @@ _FULL = 0.6
 _FOR_EVER = 1_000_000_000
 
 log = structlog.stdlib.get_logger("webcall.worker")
+
+# Beside livekit-agents' own numbers, in their registry.
+_most_calls = Gauge(MOST_CALLS, "Calls that this worker takes at once", multiprocess_mode="max")
 
 
 class Worker:
@@ -58,9 +62,10 @@ class Worker:
         self.server.on("worker_registered", self._registered)
         self.calls = capacity.calls_that_fit(
             config.worker.max_calls,
-            cores=get_cpu_monitor().cpu_count(),
+            cores=cores(),
             available_mb=capacity.available_mb(),
         )
+        _most_calls.set(self.calls)
         self._agent_name = config.livekit.agent_name
         self._drain_s = config.worker.drain_s
         self._accepting: set[str] = set()

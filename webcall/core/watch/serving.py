@@ -45,7 +45,7 @@ async def watch(config: Config, livekit: LiveKit) -> None:
     watcher = Watcher(OpenRooms(livekit), config.watch, claims, counters)
     events = RoomEvents(config.livekit, lambda: livekit.now().timestamp())
     events.subscribe(watcher.on_event)
-    runner = make_runner(events, counters, config.http.metrics_token)
+    runner = make_runner(events, counters, config.http.metrics_token, config.livekit.http_url)
     await runner.setup()
     try:
         host, port = config.watch.address
@@ -70,10 +70,14 @@ async def watch(config: Config, livekit: LiveKit) -> None:
 
 
 def make_runner(
-    events: RoomEvents, counters: WatchCounters, metrics_token: str, patience_s: float = PATIENCE_S
+    events: RoomEvents,
+    counters: WatchCounters,
+    metrics_token: str,
+    livekit_url: str,
+    patience_s: float = PATIENCE_S,
 ) -> web.AppRunner:
     """Return what serves LiveKit's events, health and metrics, when it is set up and given an address."""
-    app = _make_app(events, counters, metrics_token, patience_s)
+    app = _make_app(events, counters, metrics_token, livekit_url, patience_s)
     # By default it would wait a minute for LiveKit's connections, which are kept alive.
     return HardenedRunner(app, patience_s, shutdown_timeout=_ENDING_S)
 
@@ -88,7 +92,7 @@ async def stop_serving(runner: web.AppRunner) -> None:
 
 
 def _make_app(
-    events: RoomEvents, counters: WatchCounters, metrics_token: str, patience_s: float
+    events: RoomEvents, counters: WatchCounters, metrics_token: str, livekit_url: str, patience_s: float
 ) -> web.Application:
 
     async def webhook(request: web.Request) -> web.Response:
@@ -107,8 +111,8 @@ def _make_app(
 
     async def health(_: web.Request) -> web.Response:
         swept = round(counters.sweep_age_s(), 1) if counters.has_swept else None
-        data = {"last_sweep_s": swept, "events": counters.events_taken, "calls": counters.calls_seen}
-        return answer(200, "The watcher runs", data=data)
+        told = {"last_sweep_s": swept, "events": counters.events_taken, "calls": counters.calls_seen}
+        return answer(200, "The watcher runs", data={"livekit": livekit_url, **told})
 
     async def metrics(request: web.Request) -> web.Response:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
