@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.deployment import APP_KEY, KEY, MakeApp, Service, bearer, store_records
-from tests.support.fake_livekit import FakeLiveKit
+from tests.support.deployment import APP_KEY, KEY, MakeApp, Service, bearer
 from tests.support.http import CALL
 from webcall.core.gate import Gate
 from webcall.http.cors import ALLOWED_HEADERS
@@ -24,20 +23,6 @@ if TYPE_CHECKING:
 HELPER = {"assistant_id": "helper"}
 PAGE = "https://page.example"
 ALLOW, EXPOSE = "Access-Control-Allow-Origin", "Access-Control-Expose-Headers"
-
-
-@pytest.fixture
-def livekit() -> Iterator[FakeLiveKit]:
-    """A stand-in for LiveKit that answers as it does."""
-    fake = FakeLiveKit()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def environment(livekit: FakeLiveKit, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The sample deployment."""
-    return livekit.environment | store_records("env", tmp_path, request)
 
 
 def preflight(origin: str = PAGE, method: str = "POST", headers: str = "authorization") -> dict[str, str]:

@@ -22,19 +22,11 @@ MANY_KEY, NARROW_KEY = "lvk_many_" + "m" * 38, "lvk_narrow_" + "n" * 36
 MANY = "many@example.com"
 
 
-@pytest.fixture
-def livekit() -> Any:
-    """A stand-in for LiveKit that answers as it does."""
-    fake = FakeLiveKit()
-    yield fake
-    fake.close()
-
-
 @pytest.fixture(params=BACKENDS)
 def app(
     request: pytest.FixtureRequest,
     make_app: MakeApp,
-    livekit: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Flask:
@@ -60,7 +52,7 @@ def app(
     monkeypatch.setattr(deployment, "API_KEYS", [*deployment.API_KEYS, *keys])
     # A page an assistant is more requests than a key has in a minute.
     limits = {"WEBCALL_LIMIT_PER_KEY": "off"}
-    return make_app(livekit.environment | limits | store_records(request.param, tmp_path, request))
+    return make_app(fake_livekit.environment | limits | store_records(request.param, tmp_path, request))
 
 
 @pytest.fixture
@@ -153,12 +145,12 @@ def test_a_key_as_an_argument_is_blotted_out(client: FlaskClient) -> None:
 
 
 def test_an_outage_is_no_empty_list(
-    make_app: MakeApp, livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+    make_app: MakeApp, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Where any store is down the answer is a 500, whatever the others hold."""
     records = store_records("env", tmp_path, request)
     records |= {"MONGODB_URI": "mongodb://127.0.0.1:9", "WEBCALL_STORES": "env,mongo"}
-    client = make_app(livekit.environment | records).test_client()
+    client = make_app(fake_livekit.environment | records).test_client()
     answer = client.get(PATH, headers=bearer())
     assert answer.status_code == 500
     assert answer.json is not None
@@ -167,7 +159,7 @@ def test_an_outage_is_no_empty_list(
 
 def test_faulty_records_leave_the_rest(
     make_app: MakeApp,
-    livekit: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     mongo_server: Any,
@@ -183,5 +175,5 @@ def test_faulty_records_leave_the_rest(
                 {"assistant_created_by_email": OWNER},
             ]
         )
-    client = make_app(livekit.environment | records).test_client()
+    client = make_app(fake_livekit.environment | records).test_client()
     assert listed(client, deployment.KEY, 2) == ["helper", "other", "speaker"]

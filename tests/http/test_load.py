@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,6 @@ from webcall.core import rooms
 HEADERS = bearer() | JSON
 HELPER = {"assistant_id": "helper"}
 MakeService = Callable[[Mapping[str, str]], Service]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeLiveKit]:
-    server = FakeLiveKit()
-    yield server
-    server.close()
 
 
 def test_200_calls_at_once(
@@ -63,13 +56,13 @@ def test_200_calls_at_once(
 
 
 def test_one_call_is_one_request(
-    make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+    make_app: MakeApp, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """What LiveKit gets for a call is one CreateRoom, counted at the wire."""
-    client = make_app(fake.environment | store_records("env", tmp_path, request)).test_client()
+    client = make_app(fake_livekit.environment | store_records("env", tmp_path, request)).test_client()
     for number in range(1, 4):
         assert client.post("/web_call/get_token", json=HELPER, headers=bearer()).status_code == 200
-        assert fake.requests == ["CreateRoom"] * number
+        assert fake_livekit.requests == ["CreateRoom"] * number
 
 
 def test_a_clash_of_names_draws_another(
@@ -106,10 +99,10 @@ def test_a_clash_of_names_draws_another(
 
 
 def test_metadata_that_swells_the_dispatch(
-    make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+    make_app: MakeApp, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """What LiveKit would not take because of the caller's metadata is a 422, and no request to LiveKit."""
-    environment = fake.environment | store_records("env", tmp_path, request)
+    environment = fake_livekit.environment | store_records("env", tmp_path, request)
     text = "{{#l}}{{call.a}}{{/l}}"
     record = {"assistant_id": "loud", "assistant_created_by_email": "ada@example.com"}
     record |= {"assistant_prompt": text, "assistant_start_instruction": text}
@@ -119,32 +112,34 @@ def test_metadata_that_swells_the_dispatch(
     body = {"assistant_id": "loud", "metadata": {"a": "\u0001" * 2600, "l": [1] * 24}}
     answer = client.post("/web_call/get_token", json=body, headers=bearer())
     assert answer.status_code == 422
-    assert fake.requests == []
+    assert fake_livekit.requests == []
 
 
 def test_names_that_clash_for_ever_are_an_error(
     make_app: MakeApp,
-    fake: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where no name is free, the answer is a 500 and never somebody else's room."""
-    client = make_app(fake.environment | store_records("env", tmp_path, request)).test_client()
+    client = make_app(fake_livekit.environment | store_records("env", tmp_path, request)).test_client()
     monkeypatch.setattr(rooms, "draw_suffix", lambda: "aaaaaaaa")
-    fake.rooms["helper_aaaaaaaa"] = '{"nonce": "theirs"}'
+    fake_livekit.rooms["helper_aaaaaaaa"] = '{"nonce": "theirs"}'
     answer = client.post("/web_call/get_token", json=HELPER, headers=bearer())
     assert answer.status_code == 500
 
 
 def test_health_answers_while_livekit_hangs(
-    make_service: MakeService, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+    make_service: MakeService, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """With more calls than threads and LiveKit hanging, /health answers; the calls get 500 or 503."""
     records = store_records("env", tmp_path, request)
-    environment = fake.environment | records | {"WEBCALL_THREADS": "16", "WEBCALL_LIMIT_PER_KEY": "off"}
+    environment = (
+        fake_livekit.environment | records | {"WEBCALL_THREADS": "16", "WEBCALL_LIMIT_PER_KEY": "off"}
+    )
     service = make_service(environment)
-    fake.script = lambda _: None
+    fake_livekit.script = lambda _: None
     slowest = 0.0
 
     def call(_: int) -> tuple[Any, float]:
@@ -154,7 +149,7 @@ def test_health_answers_while_livekit_hangs(
 
     with ThreadPoolExecutor(48) as pool:
         calls = [pool.submit(call, number) for number in range(48)]
-        while fake.count("CreateRoom") < 14:
+        while fake_livekit.count("CreateRoom") < 14:
             time.sleep(0.01)
         while not all(future.done() for future in calls):
             began = time.monotonic()
@@ -168,7 +163,7 @@ def test_health_answers_while_livekit_hangs(
     for answer, _ in answers:
         if answer.status == 503:
             assert int(answer.headers["Retry-After"]) >= 1
-    fake.script = lambda exchange: exchange.serve()
+    fake_livekit.script = lambda exchange: exchange.serve()
     back = time.monotonic() + 5
     while send(service.port, HELPER, HEADERS).status != 200:
         assert time.monotonic() < back

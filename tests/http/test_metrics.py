@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +21,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.deployment import ASSISTANTS, KEY, OWNER, MakeApp, Service, bearer, store_records
+from tests.support.deployment import ASSISTANTS, KEY, OWNER, MakeApp, Service, bearer
 from tests.support.fake_livekit import FakeLiveKit
 from tests.support.http import CALL, JSON, at_once, get, send
 from webcall.core import readiness
@@ -32,20 +32,6 @@ from webcall.serving.door import TURNED_AWAY
 
 HELPER = {"assistant_id": "helper"}
 TOKEN = "metrics-token.of~the+tests/1="
-
-
-@pytest.fixture
-def livekit() -> Iterator[FakeLiveKit]:
-    """A stand-in for LiveKit that answers as it does."""
-    fake = FakeLiveKit()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def environment(livekit: FakeLiveKit, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The sample deployment."""
-    return livekit.environment | store_records("env", tmp_path, request)
 
 
 class Counts:
@@ -72,7 +58,7 @@ def scrape(client: FlaskClient, headers: Mapping[str, str] | None = None) -> Cou
 
 
 def test_what_happens_is_counted(
-    make_app: MakeApp, environment: dict[str, str], livekit: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp, environment: dict[str, str], fake_livekit: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests by route and status, durations, refusals by reason, calls, failures, and what is in flight."""
     app = make_app(environment, limits={"per_key": "8/minute"})
@@ -83,13 +69,13 @@ def test_what_happens_is_counted(
 
     assert [call(HELPER), call(HELPER)] == [200, 200]
     assert [call(HELPER, "lvk_wrong"), call({"assistant_id": "nobody"}), call({})] == [401, 404, 422]
-    livekit.script = lambda exchange: exchange.answer(b"{}", "500 No", "application/json")
+    fake_livekit.script = lambda exchange: exchange.answer(b"{}", "500 No", "application/json")
     assert call(HELPER) == 500
     [(_, validator)] = app.extensions["webcall"].validators()
     with monkeypatch.context() as patched:
         patched.setattr(validator, "validate", lambda _: 1 / 0)
         assert call(HELPER) == 500
-    livekit.script = lambda exchange: exchange.serve()
+    fake_livekit.script = lambda exchange: exchange.serve()
     assert [call(HELPER) for _ in range(4)] == [200, 200, 200, 429]
     client.get("/nowhere/" + "x" * 50)
     with app.extensions["webcall"].gate.enter():
@@ -239,7 +225,7 @@ def test_workers_count_together(
     make_service: Callable[[Mapping[str, str]], Service],
     environment: dict[str, str],
     tmp_path: Path,
-    livekit: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
 ) -> None:
     """Any worker tells of all; what a dead one counted stays, what it had in flight goes; its files too."""
     folder = tmp_path / "temporary"
@@ -265,7 +251,7 @@ def test_workers_count_together(
     assert scraped().of("webcall_build_info") == 1
 
     # Calls that hang when their workers are killed.
-    livekit.script = lambda _: None
+    fake_livekit.script = lambda _: None
     old = worker_pids(service)
     hanging = at_once_in_background(12, service.port)
     until = time.monotonic() + 20
@@ -277,7 +263,7 @@ def test_workers_count_together(
         thread.join()
     while len(worker_pids(service) - old) < 3 or created() != (30, 0):
         assert time.monotonic() < until
-    livekit.script = lambda exchange: exchange.serve()
+    fake_livekit.script = lambda exchange: exchange.serve()
     assert send(service.port, HELPER, bearer() | JSON).status == 200
     assert created() == (31, 0)
 
@@ -310,7 +296,7 @@ def at_once_in_background(count: int, port: int) -> list[Any]:
 
 
 def test_who_answers_is_seen(
-    make_app: MakeApp, environment: dict[str, str], livekit: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp, environment: dict[str, str], fake_livekit: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrape waits for nobody who hangs, and the next one knows who answers; /ready tells it at once."""
     limits = {"storage_uri": "redis://127.0.0.1:9/0"}
@@ -322,7 +308,7 @@ def test_who_answers_is_seen(
         return {one.labels["backend"]: one.value for one in samples if one.name == "webcall_backend_up"}
 
     answer = threading.Event()
-    livekit.script = lambda exchange: answer.wait(30) and exchange.serve()
+    fake_livekit.script = lambda exchange: answer.wait(30) and exchange.serve()
     assert up() == {}
     assert up() == {}, "the check hangs, the scrapes do not"
     assert len([one for one in threading.enumerate() if one.name == "who answers"]) == 1
@@ -331,7 +317,7 @@ def test_who_answers_is_seen(
     while (seen := up()) != {"livekit": 1, "file": 1, "limits": 0}:
         assert time.monotonic() < until, seen
         time.sleep(0.01)
-    livekit.close()
+    fake_livekit.close()
     monkeypatch.setattr(readiness, "KEPT_S", 0)
     assert client.get("/ready").status_code == 503
     assert up() == {"livekit": 0, "file": 1, "limits": 0}

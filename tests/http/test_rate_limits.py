@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,17 +36,9 @@ MakeService = Callable[[Mapping[str, str]], Service]
 
 
 @pytest.fixture
-def livekit() -> Iterator[FakeLiveKit]:
-    """A stand-in for LiveKit that answers as it does."""
-    fake = FakeLiveKit()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-def environment(livekit: FakeLiveKit, request: pytest.FixtureRequest, tmp_path: Any) -> dict[str, str]:
+def environment(fake_livekit: FakeLiveKit, request: pytest.FixtureRequest, tmp_path: Any) -> dict[str, str]:
     """The sample deployment, and keys with rates of their own."""
-    chosen = livekit.environment | store_records("env", tmp_path, request)
+    chosen = fake_livekit.environment | store_records("env", tmp_path, request)
     rates = {OWN_KEY: "2/minute", FREE_KEY: "off", ODD_KEY: "often"}
     own = [
         {"api_key_hash": hash_api_key(key), "user_email": OWNER, "rate_limit": rate}
@@ -235,7 +227,7 @@ def test_an_outage_turns_no_call_away(
 
 
 def test_an_outage_is_503_where_the_limits_are_required(
-    make_app: MakeApp, environment: dict[str, str], redis_outage: RedisServer, livekit: FakeLiveKit
+    make_app: MakeApp, environment: dict[str, str], redis_outage: RedisServer, fake_livekit: FakeLiveKit
 ) -> None:
     """With `limits.required` nobody passes uncounted: 503 with Retry-After, neither 401 nor 429 nor 500."""
     limits = {"storage_uri": redis_outage.uri, "required": True}
@@ -248,7 +240,7 @@ def test_an_outage_is_503_where_the_limits_are_required(
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert answer.json is not None
             assert answer.json["success"] is False
-    assert livekit.count("CreateRoom") == 1
+    assert fake_livekit.count("CreateRoom") == 1
 
 
 def test_a_restart_of_redis_is_no_outage(

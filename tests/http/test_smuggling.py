@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,22 +17,14 @@ HIDDEN = b"GET /web_call/assistants HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
-def livekit() -> Iterator[FakeLiveKit]:
-    """A stand-in that counts what is asked of it."""
-    running = FakeLiveKit()
-    yield running
-    running.close()
-
-
-@pytest.fixture
 def service(
-    livekit: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     make_service: Callable[[Mapping[str, str]], Service],
 ) -> Service:
     """The sample deployment as it stands behind one proxy."""
-    given = livekit.environment | store_records("env", tmp_path, request)
+    given = fake_livekit.environment | store_records("env", tmp_path, request)
     return make_service(given | {"WEBCALL_TRUSTED_PROXIES": "1", "WEBCALL_LIMIT_FAILED_AUTH": "1/minute"})
 
 
@@ -63,13 +55,13 @@ AMBIGUOUS = (
 )
 
 
-def test_an_ambiguous_length_is_refused(service: Service, livekit: FakeLiveKit) -> None:
+def test_an_ambiguous_length_is_refused(service: Service, fake_livekit: FakeLiveKit) -> None:
     """What could be read in two ways is refused, places no call, and ends the connection."""
     for headers in AMBIGUOUS:
         found = answers(service.port, "Content-Type: application/json", *headers, body=BODY + HIDDEN)
         assert len(found) <= 1, headers
         assert all(line.split()[1] in (b"400", b"422", b"501") for line in found), headers
-    assert livekit.count("CreateRoom") == 0
+    assert fake_livekit.count("CreateRoom") == 0
     sent = f"Content-Length: {len(BODY)}"
     [plain] = answers(service.port, "Content-Type: application/json", "Connection: close", sent, body=BODY)
     assert plain.split()[1] == b"200", "what is not ambiguous arrives"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import programs
-from tests.support.deployment import API_KEYS, ASSISTANTS, KEY, ROOT, Service, bearer, settings, store_records
+from tests.support.deployment import API_KEYS, ASSISTANTS, KEY, ROOT, Service, bearer, settings
 from tests.support.fake_livekit import FakeLiveKit
 from tests.support.http import CALL, JSON, at_once, get, send
 from tests.support.otlp import Collector, attributes
@@ -32,22 +32,10 @@ EVIL = {"User-Agent": "CANARYagent", "X-Request-ID": "CANARYid", "baggage": "CAN
 
 
 @pytest.fixture
-def livekit() -> Iterator[FakeLiveKit]:
-    fake = FakeLiveKit()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
 def collector() -> Iterator[Collector]:
     running = Collector()
     yield running
     running.close()
-
-
-@pytest.fixture
-def environment(livekit: FakeLiveKit, request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    return livekit.environment | store_records("env", tmp_path, request)
 
 
 def log_lines(service: Service, event: str) -> list[dict[str, Any]]:
@@ -56,7 +44,7 @@ def log_lines(service: Service, event: str) -> list[dict[str, Any]]:
 
 
 def test_a_collector_gets_every_request_and_its_stages(
-    make_service: MakeService, environment: dict[str, str], livekit: FakeLiveKit, collector: Collector
+    make_service: MakeService, environment: dict[str, str], fake_livekit: FakeLiveKit, collector: Collector
 ) -> None:
     """Two workers tell of their requests, below the caller's trace and with nothing of a caller's in it.
 
@@ -70,9 +58,9 @@ def test_a_collector_gets_every_request_and_its_stages(
     placed = send(service.port, CALL_BODY, bearer() | JSON | TRACEPARENT | EVIL)
     assert placed.status == 200
     assert send(service.port, {}, bearer("lvk_CANARYwrong") | JSON).status == 401
-    livekit.script = lambda exchange: exchange.answer(b"{}", "500 No", "application/json")
+    fake_livekit.script = lambda exchange: exchange.answer(b"{}", "500 No", "application/json")
     assert send(service.port, CALL_BODY, bearer() | JSON).status == 500
-    livekit.script = lambda exchange: exchange.serve()
+    fake_livekit.script = lambda exchange: exchange.serve()
     get(service.port, "/CANARYpath?CANARY=1")
     send(service.port, method="CANARYMETHOD", path="/CANARYpath")
     for path in ("/health", "/ready", "/metrics"):

@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,16 +30,9 @@ BODY = {"assistant_id": "helper"}
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeLiveKit]:
-    server = FakeLiveKit()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def hanging_service(
     make_service: Callable[[Mapping[str, str]], Service],
-    fake: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> tuple[Service, threading.Event]:
@@ -50,10 +43,10 @@ def hanging_service(
         released.wait(60)
         exchange.serve()
 
-    fake.script = hang
+    fake_livekit.script = hang
     records = store_records("env", tmp_path, request)
     settings = {"WEBCALL_THREADS": "8", "WEBCALL_LIMIT_PER_KEY": "off"}
-    return make_service(fake.environment | records | settings), released
+    return make_service(fake_livekit.environment | records | settings), released
 
 
 class Wire:
@@ -74,10 +67,12 @@ def parsed(content: bytes) -> http.client.HTTPResponse:
 
 @pytest.mark.parametrize("origins", ["*", PAGE, "https://else.example.com", "off"])
 def test_it_is_the_applications_answer(
-    make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest, origins: str
+    make_app: MakeApp, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest, origins: str
 ) -> None:
     """Body and headers are those of a 503 from the application, for a page's script as well."""
-    app = make_app(fake.environment | store_records("env", tmp_path, request), http={"cors_origins": origins})
+    app = make_app(
+        fake_livekit.environment | store_records("env", tmp_path, request), http={"cors_origins": origins}
+    )
     services = app.extensions["webcall"]
     services.use_threads(1)
     headers = {"Origin": PAGE, "X-Request-ID": "mine"}
@@ -92,9 +87,13 @@ def test_it_is_the_applications_answer(
     assert dict(ours.headers) == dict(theirs.headers) | extra
 
 
-def test_ids(make_app: MakeApp, fake: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_ids(
+    make_app: MakeApp, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """A caller's own id is taken where it can be one, and nothing else of a request is in the answer."""
-    services = make_app(fake.environment | store_records("env", tmp_path, request)).extensions["webcall"]
+    services = make_app(fake_livekit.environment | store_records("env", tmp_path, request)).extensions[
+        "webcall"
+    ]
     door = Door(services)
     for given in ("", "x" * 129, "a b", "lvk_" + "k" * 43, "<script>"):
         answer = door.answer(f"POST {CALL} HTTP/1.1\r\nX-Request-ID: {given}\r\n\r\n".encode())
@@ -119,7 +118,9 @@ def test_whole_requests(sent: bytes, whole: bool) -> None:
     assert Door.is_whole(sent) is whole
 
 
-def test_who_is_turned_away(hanging_service: tuple[Service, threading.Event], fake: FakeLiveKit) -> None:
+def test_who_is_turned_away(
+    hanging_service: tuple[Service, threading.Event], fake_livekit: FakeLiveKit
+) -> None:
     """With all places taken: the first to come waits, later ones get 503 at once, and /health is answered."""
     service, released = hanging_service
 
@@ -129,7 +130,7 @@ def test_who_is_turned_away(hanging_service: tuple[Service, threading.Event], fa
 
     with ThreadPoolExecutor(8) as pool:
         hanging = [pool.submit(timed) for _ in range(6)]
-        while fake.count("CreateRoom") < 6:
+        while fake_livekit.count("CreateRoom") < 6:
             time.sleep(0.01)
         waiting = pool.submit(timed)
         while not waiting.done():
@@ -157,13 +158,13 @@ def test_who_is_turned_away(hanging_service: tuple[Service, threading.Event], fa
 
 
 def test_who_sends_ahead_holds_nobody_up(
-    hanging_service: tuple[Service, threading.Event], fake: FakeLiveKit
+    hanging_service: tuple[Service, threading.Event], fake_livekit: FakeLiveKit
 ) -> None:
     """A call that came along with the request before it is turned away without waiting for more of it."""
     service, released = hanging_service
     with ThreadPoolExecutor(6) as pool:
         hanging = [pool.submit(send, service.port, BODY, bearer() | JSON) for _ in range(6)]
-        while fake.count("CreateRoom") < 6:
+        while fake_livekit.count("CreateRoom") < 6:
             time.sleep(0.01)
         try:
             with socket.create_connection(("127.0.0.1", service.port), timeout=30) as ahead:
@@ -186,12 +187,12 @@ def test_who_sends_ahead_holds_nobody_up(
 
 def test_who_has_an_answer_and_goes_on_sending_is_let_go(
     make_service: Callable[[Mapping[str, str]], Service],
-    fake: FakeLiveKit,
+    fake_livekit: FakeLiveKit,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
     """After its last answer a connection is read on for a moment, however slowly it sends."""
-    service = make_service(fake.environment | store_records("env", tmp_path, request))
+    service = make_service(fake_livekit.environment | store_records("env", tmp_path, request))
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as dripping:
         dripping.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"".join(iter(lambda: dripping.recv(65536), b"")).startswith(b"HTTP/1.1 200 ")

@@ -7,9 +7,10 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest, ListRoomsRequest, ListRoomsResponse
 
@@ -142,3 +143,11 @@ class FakeLiveKit:
                 self.script(Exchange(connection, stream, method, body, self))
         except (OSError, ValueError):
             return
+
+
+@pytest.fixture
+def fake_livekit() -> Iterator[FakeLiveKit]:
+    """A stand-in that answers as LiveKit does, until it is told otherwise."""
+    server = FakeLiveKit()
+    yield server
+    server.close()

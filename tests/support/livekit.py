@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import socket
-import subprocess
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,12 @@ from livekit.api import LiveKitAPI
 
 from scripts import livekit_server as program
 from tests.support import programs
+from tests.support.server_process import ServerProcess
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class LiveKitServer:
+class LiveKitServer(ServerProcess):
     """A LiveKit server that can be stopped and started again at the same address.
 
     `url` and `http_url` are its address, `key` and `secret` what it accepts, `config` the file of
@@ -31,31 +30,22 @@ class LiveKitServer:
     """
 
     def __init__(self, binary: Path, folder: Path, webhook_urls: Sequence[str] = ()) -> None:
+        super().__init__(folder)
         self.port = programs.free_port()
         self.key = "APItest" + secrets.token_hex(4)
         self.secret = secrets.token_urlsafe(48)
         self.url = f"ws://127.0.0.1:{self.port}"
         self.http_url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "livekit.log"
         udp_port = programs.free_port(socket.SOCK_DGRAM)
         self.config = program.write_config(
             folder, self.port, self.key, self.secret, udp_port, webhook_urls=webhook_urls
         )
         self._binary = binary
-        self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, **sections: Any) -> None:
         """Change whole sections of its settings, for its next start."""
         settings = yaml.safe_load(self.config.read_text()) | sections
         self.config.write_text(yaml.safe_dump(settings))
-
-    def start(self) -> None:
-        """Start it and return when it answers."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._binary, "--config", self.config], stdout=log, stderr=subprocess.STDOUT
-            )
-        programs.wait_until(self._answers, self._process)
 
     def ask_to_end(self) -> None:
         """Let it end as an operator would: it waits for the people in its rooms, and takes no others."""
@@ -75,21 +65,14 @@ class LiveKitServer:
             self._process.wait()
             self._process = None
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Stop the process while the block runs: it takes connections and answers nobody."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
     @asynccontextmanager
     async def api(self) -> AsyncIterator[LiveKitAPI]:
         """Give a client with the server's own key, for reading back what is there."""
         async with LiveKitAPI(self.http_url, self.key, self.secret) as client:
             yield client
+
+    def _command(self) -> list[str]:
+        return [str(self._binary), "--config", str(self.config)]
 
     def _answers(self) -> bool:
         try:

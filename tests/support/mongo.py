@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pymongo
 import pytest
 
 from scripts.servers import mongo_answers, mongo_command
-from tests.support.programs import command, free_port, stop, wait_until
+from tests.support.programs import command, free_port
+from tests.support.server_process import ServerProcess
 
 
-class MongoServer:
-    """A server that tests may freeze, stop and start again."""
+class MongoServer(ServerProcess):
+    """The server."""
 
     def __init__(self, folder: Path, *, keeps: bool = False) -> None:
         """Take a folder for its files; with `keeps` the data outlive a stop, as `mongod`'s always do."""
-        self._folder = folder
+        super().__init__(folder)
         self._keeps = keeps
         self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self.uri = f"mongodb://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        """Start it, on the same port each time, and wait until it answers."""
-        with (self._folder / "output.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command(), cwd=self._folder, stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
-            wait_until(self._answers, self._process)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End it; connections to it are then refused."""
-        if self._process is not None:
-            stop(self._process)
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Stop it from answering, with its connections open, for as long as the block runs."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> pymongo.MongoClient[dict[str, object]]:
         """Return a client of the test's own; the test closes it."""

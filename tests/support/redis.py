@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,47 +11,17 @@ import pytest
 import redis
 
 from scripts.servers import redis_answers, redis_command
-from tests.support.programs import command, free_port, stop, wait_until
+from tests.support.programs import command, free_port
+from tests.support.server_process import ServerProcess
 
 
-class RedisServer:
-    """A server that tests may freeze, stop and start again, at the same address."""
+class RedisServer(ServerProcess):
+    """The server; it starts empty each time."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder)
         self.port = free_port()
         self.uri = f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        """Start it, empty, and return when it answers."""
-        with (self._folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command(lambda: redis_command(self.port)),
-                cwd=self._folder,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            wait_until(self._answers, self._process)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End it; connections to it are then refused."""
-        if self._process is not None:
-            stop(self._process)
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Let it take connections and answer nothing, for as long as the block runs."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
 
     @contextmanager
     def client(self) -> Iterator[redis.Redis]:
@@ -63,6 +31,9 @@ class RedisServer:
             yield client
         finally:
             client.close()
+
+    def _command(self) -> list[str]:
+        return command(lambda: redis_command(self.port))
 
     def _answers(self) -> bool:
         return redis_answers(self.port)
