@@ -59,8 +59,12 @@ provider: $(INSTALLED) ## an OpenID Connect provider for the tests, built once
 toxiproxy: $(INSTALLED) ## a proxy that makes a network's faults, for the tests, built once
 	@$(BIN)/python -m scripts.toxiproxy > /dev/null
 
-bench: $(INSTALLED) livekit ## what a token costs, beside what one would write instead; BENCH_ARGS goes to it
-	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)
+bench: $(INSTALLED) livekit ## what a token costs, beside what one would write instead, and its picture; BENCH_ARGS goes to it
+	@for kind in stand-in stand-in-5ms stand-in-50ms real; do \
+	  echo "LiveKit: $$kind" && \
+	  $(BIN)/python -m benchmarks.compare --livekit $$kind --json instance/bench/$$kind.json $(BENCH_ARGS) || exit 1; \
+	done
+	@$(BIN)/python -m benchmarks.plot $(foreach kind,stand-in stand-in-5ms stand-in-50ms real,instance/bench/$(kind).json) --to docs/benchmark.svg
 
 prove: $(INSTALLED) livekit ## try what the README promises, and print the table
 	@$(BIN)/python -m benchmarks.prove
