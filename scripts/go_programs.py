@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.livekit_server import TOOLS, NoLiveKitServer, go_install
+from scripts.fetching import TOOLS, say
+from scripts.livekit_server import NoLiveKitServer, go_install
 
 
 class NoProgram(Exception):
@@ -33,7 +33,7 @@ class GoProgram:
             if program.exists():
                 return program
             log, tried = tools / f"{self.name}.log", list[str]()
-            _say(f"building {self.what}, for the tests: a minute, once")
+            say(f"building {self.what}, for the tests: a minute, once")
             try:
                 source = f"{self.package}@v{self.version}"
                 if go_install(source, program, tools / f"build-{self.name}", log, tried):
@@ -50,9 +50,5 @@ class GoProgram:
         try:
             print(self.ensure())
         except NoProgram as error:
-            _say(f"no {self.what.partition(' ')[2]}. Tried: {error}")
+            say(f"no {self.what.partition(' ')[2]}. Tried: {error}")
         return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

