@@ -13,10 +13,12 @@ from typing import Any
 
 import pymongo
 from bson.errors import BSONError
+from dns.exception import DNSException
 from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import ConnectionFailure, NetworkTimeout, NotPrimaryError, OperationFailure, PyMongoError
 
+from plugins.mongo.names import looked_up_within
 from webcall import BackendError
 
 Document = dict[str, Any]
@@ -56,7 +58,8 @@ class Connection:
     @contextmanager
     def bounded(self, timeout_s: float | None = None) -> Iterator[None]:
         """Bound everything inside to the timeout in all, and translate the driver's errors."""
-        with self.translated(), pymongo.timeout(self.timeout_s if timeout_s is None else timeout_s):
+        within_s = self.timeout_s if timeout_s is None else timeout_s
+        with self.translated(), pymongo.timeout(within_s), looked_up_within(within_s):
             yield
 
     @contextmanager
@@ -127,6 +130,9 @@ class Connection:
             # Address and cause, without what the driver adds of its settings and the server's answer.
             cause = re.split(r", full error|, Timeout:| \(configured timeouts", str(error), maxsplit=1)[0]
             return f"{name}: {' '.join(cause.split())[:300]} (timeout {self.timeout_s:g} s)"
+        if isinstance(error.__cause__, DNSException):
+            # Of mongodb+srv:// the driver asks DNS itself.
+            return f"{name}: DNS does not know or tell its servers ({type(error.__cause__).__name__})"
         return name
 
 

@@ -18,7 +18,6 @@ from webcall.core.places import look_at_places
 @pytest.fixture
 def told(make_app: MakeApp) -> Callable[..., list[str]]:
     """Return what is said of ten calls that wait; further names are settings of the worker."""
-
     livekit = {
         "LIVEKIT_URL": "ws://127.0.0.1:1",
         "LIVEKIT_API_KEY": "APItest",
