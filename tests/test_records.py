@@ -143,6 +143,31 @@ def test_key_is_good_until_it_expires(expires_at: object) -> None:
     assert replace(caller, expires_at=None) == caller_from_record(KEY_RECORD)
 
 
+def test_a_record_that_changes_is_another_one() -> None:
+    """What was read of a record is never given for one that differs, in a value's type alone too."""
+    for _ in range(2):
+        assert caller_from_record(KEY_RECORD | {"is_active": True}).email == KEY_RECORD["user_email"]
+        with pytest.raises(Refused, match="revoked"):
+            caller_from_record(KEY_RECORD | {"is_active": False})
+        assert caller_from_record(KEY_RECORD | {"max_concurrent_calls": 1}).max_concurrent_calls == 1
+        for faulty in (True, 1.5, "1", [], {}, object(), bytearray(b"1")):
+            with pytest.raises(RecordError, match="max_concurrent_calls"):
+                caller_from_record(KEY_RECORD | {"max_concurrent_calls": faulty})
+
+
+def test_a_record_of_any_size_is_read() -> None:
+    """Texts that are too long to be kept, and values that cannot be, are read each time."""
+    texts = ["x" * 2_000_000, "y" * 2_000_000, "x" * 2_000_000]
+    found = [assistant_from_record(ASSISTANT | {"assistant_prompt": text}).prompt for text in texts]
+    assert found == texts
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]  # as of some of BSON's types
+
+    with pytest.raises(RecordError, match="assistant_mode"):
+        assistant_from_record(ASSISTANT | {"assistant_mode": Unhashable()})
+
+
 @pytest.mark.parametrize("value", [False, "false", "False", "no", "off", "0", 0])
 def test_inactive_record_is_refused(value: object) -> None:
     """Every way to write false revokes a key, before it counts as expired, and rests an assistant."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,14 @@ from flask import Flask
 from webcall import cli, http, logs
 from webcall.core.services import Services
 from webcall.startup import Setup, prepare
+
+
+class _App(Flask):
+    """An application none of whose functions are coroutines."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `func`. Flask would look at each function that it calls, in each request."""
+        return func
 
 
 def create_app(config: Setup | Mapping[str, Any] | Path | str | None = None) -> Flask:
@@ -23,7 +31,7 @@ def create_app(config: Setup | Mapping[str, Any] | Path | str | None = None) -> 
     """
     setup = config if isinstance(config, Setup) else prepare(config)
     logs.configure(setup.config.log)
-    app = Flask("webcall", static_folder=None)
+    app = _App("webcall", static_folder=None)
     services = app.extensions["webcall"] = Services(setup)
     http.init_app(app, services)
     cli.init_app(app)

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from webcall.errors import RecordError, Refused
 from webcall.interfaces import Assistant, Caller, Record
 from webcall.record_fields import Moment, Text
+from webcall.record_loading import Loader
 
 PREFIX_LENGTH = 12
 SECRET_PREFIX, PUBLISHABLE_PREFIX = "lvk_", "lvp_"
@@ -121,30 +122,13 @@ class AssistantSchema(Schema):
     assistant_is_active = fields.Boolean(load_default=True)
 
 
-_KEY = KeySchema()
-_ASSISTANT = AssistantSchema()
-
-
-def _load(schema: Schema, record: Any, what: str) -> dict[str, Any]:
-    if not isinstance(record, Mapping):
-        raise RecordError(f"{what}: not an object with named fields")
-    try:
-        loaded: dict[str, Any] = schema.load(record)
-    except ValidationError as error:
-        faults = [f"{name}: {_first(told)}" for name, told in error.messages_dict.items()]
-        raise RecordError(f"{what}: " + "; ".join(faults)) from None
-    return loaded
-
-
-def _first(messages: Any) -> str:
-    while isinstance(messages, Mapping):
-        messages = next(iter(messages.values()))
-    return str(messages[0] if isinstance(messages, list) else messages)
+_KEY = Loader(KeySchema(), "API key record")
+_ASSISTANT = Loader(AssistantSchema(), "assistant record")
 
 
 def check_key_record(record: Any) -> None:
     """Raise `RecordError`, naming fields and no values, unless `record` is a usable key record."""
-    loaded = _load(_KEY, record, "API key record")
+    loaded = _KEY.load(record)
     if not (loaded["api_key_hash"] or loaded["api_key"]):
         raise RecordError("API key record: api_key_hash: missing")
 
@@ -160,7 +144,7 @@ def caller_from_record(record: Record) -> Caller:
     Raises `Refused`, its text `REVOKED` or `EXPIRED`, if the key is no longer good, and `RecordError`
     if the record is unusable.
     """
-    key = _load(_KEY, record, "API key record")
+    key = _KEY.load(record)
     if not key["is_active"]:
         raise Refused(REVOKED)
     if key["expires_at"] is not None and key["expires_at"] <= _now():
@@ -183,13 +167,13 @@ def caller_from_record(record: Record) -> Caller:
 
 def expiry_of(record: Record) -> datetime | None:
     """Return when a key's record expires, with its time zone; None if never. Raises `RecordError`."""
-    expires_at: datetime | None = _load(_KEY, record, "API key record")["expires_at"]
+    expires_at: datetime | None = _KEY.load(record)["expires_at"]
     return expires_at
 
 
 def is_active(record: Record) -> bool:
     """Return whether a key's record is not revoked, as `caller_from_record` sees it. Raises `RecordError`."""
-    active: bool = _load(_KEY, record, "API key record")["is_active"]
+    active: bool = _KEY.load(record)["is_active"]
     return active
 
 
@@ -199,7 +183,7 @@ def _frozen(names: list[str] | None) -> frozenset[str] | None:
 
 def assistant_from_record(record: Record) -> Assistant:
     """Return the assistant that a record describes; `RecordError` if the record is unusable."""
-    loaded = _load(_ASSISTANT, record, "assistant record")
+    loaded = _ASSISTANT.load(record)
     return Assistant(
         id=loaded["assistant_id"],
         owner=loaded["assistant_created_by_email"],

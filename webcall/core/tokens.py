@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import jwt
+from jwt import PyJWS
+from jwt.algorithms import HMACAlgorithm
 from livekit import api
 
 
@@ -48,6 +50,26 @@ def _grants(*, text_only: bool) -> dict[str, Any]:
 _TALKING, _TYPING = _grants(text_only=False), _grants(text_only=True)
 
 
+class _Signer(HMACAlgorithm):
+    """HS256 that looks once at a secret: PyJWT would try to read it as keys of other kinds each time."""
+
+    def __init__(self) -> None:
+        super().__init__(HMACAlgorithm.SHA256)
+        self._prepared: tuple[str | bytes, bytes] = "", b""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        known, prepared = self._prepared
+        if key != known or not key:
+            prepared = super().prepare_key(key)
+            self._prepared = key, prepared
+        return prepared
+
+
+_JWS = PyJWS()
+_JWS.unregister_algorithm("HS256")
+_JWS.register_algorithm("HS256", _Signer())
+
+
 def new_identity() -> str:
     """Return an identity that nobody else has and nobody can guess: 128 random bits."""
     return "caller-" + secrets.token_hex(16)
@@ -85,4 +107,5 @@ def mint(
             "attributes": dict(participant.attributes),
         }
         claims |= {name: value for name, value in shown.items() if value}
-    return Token(jwt.encode(claims, api_secret, algorithm="HS256"), identity, expires_at)
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    return Token(_JWS.encode(payload, api_secret, algorithm="HS256"), identity, expires_at)

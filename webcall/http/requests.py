@@ -38,12 +38,23 @@ def note(**fields: str | None) -> None:
 def without_keys(text: str) -> str:
     """Return `text` with what looks like an API key, or is the one of this request, blotted out."""
     text = LIKE_A_KEY.sub("[key]", text)
-    # A log may be read in a terminal, which obeys control characters.
-    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    bearer = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    for given in (bearer, request.headers.get("X-Sandbox-Id", "").strip()):
-        text = text.replace(given, "[key]") if len(given) > _SHORTEST_KEY else text
+    if not text.isprintable():
+        # A log may be read in a terminal, which obeys control characters.
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    for given in _keys_given():
+        text = text.replace(given, "[key]")
     return text
+
+
+def _keys_given() -> tuple[str, ...]:
+    """Return what stands in this request in the place of a key, but for what is too short to blot out."""
+    known: tuple[str, ...] | None = g.get("keys_given")
+    if known is None:
+        headers = request.headers
+        bearer = headers.get("Authorization", "").partition(" ")[2].strip()
+        given = (bearer, headers.get("X-Sandbox-Id", "").strip())
+        known = g.keys_given = tuple(one for one in given if len(one) > _SHORTEST_KEY)
+    return known
 
 
 def _begin() -> None:

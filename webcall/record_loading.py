@@ -1,0 +1,82 @@
+"""Stored records through their schemas, each content once."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from cachetools import LRUCache
+from marshmallow import Schema, ValidationError
+
+from webcall.errors import RecordError
+from webcall.interfaces import Record
+
+# Of each kind: some hundred records.
+_KEPT_CHARACTERS = 1_000_000
+_ABSENT = object()
+
+
+class Loader:
+    """Loads records of one kind, each content once: the schema takes longer than most look-ups.
+
+    Kept by what stands in the fields that the schema reads, so that a changed record is another one.
+    """
+
+    def __init__(self, schema: Schema, what: str) -> None:
+        """Take the kind's schema, and what messages call a record of it."""
+        self._schema = schema
+        self._what = what
+        self._fields = tuple(schema.load_fields)
+        self._lock = threading.Lock()
+        self._loaded: LRUCache[Hashable, dict[str, Any]] = LRUCache(_KEPT_CHARACTERS, getsizeof=_size)
+
+    def load(self, record: Any) -> dict[str, Any]:
+        """Return a record's fields in their types; `RecordError` if it is unusable."""
+        if not isinstance(record, Mapping):
+            raise RecordError(f"{self._what}: not an object with named fields")
+        content = tuple([_as_content(record[name]) if name in record else _ABSENT for name in self._fields])
+        try:
+            with self._lock:
+                loaded = self._loaded.get(content)
+        except TypeError:
+            # A database's own types need not be hashable; no record of use holds them.
+            return self._load(record)
+        if loaded is None:
+            loaded = self._load(record)
+            # One that is larger than all that is kept is not kept.
+            with self._lock, suppress(ValueError):
+                self._loaded[content] = loaded
+        # What one request does to a list or an object in it must not reach the next one's.
+        return {name: copy.deepcopy(value) if value else value for name, value in loaded.items()}
+
+    def _load(self, record: Record) -> dict[str, Any]:
+        try:
+            loaded: dict[str, Any] = self._schema.load(record)
+        except ValidationError as error:
+            faults = [f"{name}: {_first(told)}" for name, told in error.messages_dict.items()]
+            raise RecordError(f"{self._what}: " + "; ".join(faults)) from None
+        return loaded
+
+
+def _size(loaded: dict[str, Any]) -> int:
+    return 1000 + sum(len(value) for value in loaded.values() if isinstance(value, str))
+
+
+def _as_content(value: Any) -> Hashable:
+    """Return what is equal for equal values of the same types alone: `True == 1 == 1.0` in Python."""
+    if isinstance(value, Mapping):
+        return type(value), tuple([(name, _as_content(item)) for name, item in value.items()])
+    if isinstance(value, list | tuple | set | frozenset):
+        return type(value), tuple([_as_content(item) for item in value])
+    if isinstance(value, bytearray):
+        return bytearray, bytes(value)
+    return type(value), value
+
+
+def _first(messages: Any) -> str:
+    while isinstance(messages, Mapping):
+        messages = next(iter(messages.values()))
+    return str(messages[0] if isinstance(messages, list) else messages)
