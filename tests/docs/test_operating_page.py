@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from webcall.core.counters import Counters
 from webcall.core.watch.counters import WatchCounters
 
 PAGE = (ROOT / "docs" / "operating.md").read_text("utf-8")
+UNITS = {path.name for path in (ROOT / "deploy").glob("*.service")}
 
 
 def exposed(exposition: bytes) -> set[str]:
@@ -32,3 +35,43 @@ def test_every_metric_is_on_the_page_and_the_reverse(heading: str, counters: Any
     """The page's tables of metrics name each that the service, and the watcher, expose, and no other."""
     table = PAGE.partition(heading)[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == exposed(counters().exposition())
+
+
+def block(name: str) -> list[str]:
+    """Return the lines of the block of the shell that is marked with a name."""
+    return PAGE.partition(f"<!-- {name} -->\n```sh\n")[2].partition("\n```")[0].splitlines()
+
+
+def test_a_call_is_found_in_the_journal() -> None:
+    """What the page pipes the journal into finds a call by its request's id and by its room, and failures."""
+    sample = json.loads(PAGE.partition("<!-- log -->\n```json\n")[2].partition("\n```")[0])
+    room, request = sample["room"], sample["request_id"]
+    lines = [
+        sample,
+        {"event": "livekit failed", "request_id": request, "level": "error"},
+        {"event": "call begins", "room": room, "job": "AJ_x", "level": "info"},
+        {"event": "request", "status": 500, "request_id": "another"},
+        {"event": "request", "status": 200, "room": "other", "request_id": "500"},
+    ]
+    journal = "".join(json.dumps(line) + "\n" for line in lines)
+    found = []
+    for line in block("find"):
+        called, _, rest = line.partition(" | ")
+        assert called.startswith("journalctl ")
+        units = re.findall(r"-u (\S+)", called)
+        assert {f"{unit}.service" for unit in units} <= UNITS
+        ended = subprocess.run(["sh", "-c", rest], input=journal, capture_output=True, text=True, check=True)
+        found.append([json.loads(one) for one in ended.stdout.splitlines()])
+    assert found == [lines[:2], [lines[0], lines[2]], [lines[3]]]
+
+
+def test_what_the_night_asks_for() -> None:
+    """The first look names the units that there are, default addresses, and a line as it is written."""
+    lines = "\n".join(block("night"))
+    settings = (ROOT / "config.yaml").read_text("utf-8")
+    assert {f"{name}.service" for name in re.findall(r"\bwebcall(?:-\w+)?\b(?=[ \n-])", lines)} >= UNITS
+    for address in re.findall(r"http://(127\.0\.0\.1:\d+)", PAGE):
+        port = address.rpartition(":")[2]
+        assert port in settings or port == "7880", address
+    assert '"level": "error"' in json.dumps({"level": "error"})
+    assert 'grep -F \'"level": "error"\'' in lines
