@@ -19,7 +19,6 @@ USED = {
     "handle_request": {"alive", "keepalived_conns", "max_keepalived", "max_requests", "nr", "wsgi"},
     "_keepalive_after": set(),
     "init_process": {"get_thread_pool", "method_queue", "poller", "tpool"},
-    "get_thread_pool": set(),
     "handle_exit": {"alive", "method_queue"},
     "handle_quit": {"tpool"},
     "set_accept_enabled": {"_accepting", "accept", "poller", "sockets"},

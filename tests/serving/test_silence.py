@@ -24,7 +24,7 @@ class Late(Worker):
     """A worker without threads that was asked for nothing by its poller: what came has come since."""
 
     def __init__(self) -> None:
-        self.cfg = SimpleNamespace(is_ssl=False, threads=1)
+        self.tls = False
         self.poller = DefaultSelector()
         self.door = SimpleNamespace(is_call=lambda _: False, look=lambda _: None, places=1)
         self.queues = Queues(threads=1, places=1)

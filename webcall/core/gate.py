@@ -26,18 +26,15 @@ class Gate:
         self._gauge = gauge
         self._free = threading.Condition()
         self._threads = threads
+        self.places = _places(threads)
+        """How many calls may be in flight at once."""
         self._in_flight = 0
         self._waiting = 0
-
-    @property
-    def places(self) -> int:
-        """How many calls may be in flight at once."""
-        return max(1, self._threads - max(2, self._threads // 8))
 
     def resize(self, threads: int) -> None:
         """Take `threads` as the number of request threads from now on."""
         with self._free:
-            self._threads = threads
+            self._threads, self.places = threads, _places(threads)
             self._free.notify_all()
 
     @contextmanager
@@ -70,3 +67,7 @@ class Gate:
                 raise Busy(RETRY_AFTER_S)
         finally:
             self._waiting -= 1
+
+
+def _places(threads: int) -> int:
+    return max(1, threads - max(2, threads // 8))

@@ -28,6 +28,7 @@ _QUIET_S = 1.0
 _HEADER = re.compile(rb"\r\n(x-request-id|origin):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
 # Of an absolute-form target (RFC 9112, 3.2.2).
 _ORIGIN = re.compile(rb"\Ahttps?://[^/?#]*", re.IGNORECASE)
+_CALLS = b"/web_call/"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 
 
@@ -61,8 +62,8 @@ class Door:
     @staticmethod
     def is_call(beginning: bytes) -> bool:
         """Return whether a request that begins so may wait for LiveKit or a store."""
-        target = _ORIGIN.sub(b"", beginning.partition(b" ")[2].partition(b" ")[0])
-        return unquote_to_bytes(target).startswith(b"/web_call/")
+        target = beginning.partition(b" ")[2].partition(b" ")[0]
+        return target.startswith(_CALLS) or unquote_to_bytes(_ORIGIN.sub(b"", target)).startswith(_CALLS)
 
     @staticmethod
     def is_whole(sent: bytes) -> bool:

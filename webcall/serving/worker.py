@@ -20,8 +20,8 @@ import errno
 import selectors
 import socket
 import time
-from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gunicorn import util
@@ -32,6 +32,7 @@ from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
 from webcall.serving.parked import Parked
 from webcall.serving.queues import Kind, Queues
+from webcall.serving.threads import Threads
 
 # A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
 SILENCE_S = 10.0
@@ -52,9 +53,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     alive: bool
 
+    def get_thread_pool(self) -> Threads:
+        """Return what runs the threads."""
+        return Threads()
+
     def run(self) -> None:
         """Serve until SIGTERM, and then end in good order."""
+        try:
+            self.serve()
+        finally:
+            self.tpool.shutdown(wait=False)
+
+    def serve(self) -> None:
+        """Serve until SIGTERM, and then until everybody has been answered."""
         self.door = Door(self.wsgi.extensions["webcall"])
+        self.tls = self.cfg.is_ssl
         self.accepted = 0
         self.addresses = {listener: listener.getsockname() for listener in self.sockets}
         self.queues = Queues(self.cfg.threads, self.door.places)
@@ -109,7 +122,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             listener.close()
         while self.nr_conns > 0 and time.monotonic() - began < self.cfg.graceful_timeout:
             self.turn(0.1)
-        self.tpool.shutdown(wait=False)
         self.poller.close()
         self.method_queue.close()
 
@@ -131,7 +143,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def begin(self, conn: Any) -> None:
         """Let a connection that may have something to say begin its request."""
-        if self.cfg.is_ssl:
+        if self.tls:
             self.enqueue(conn, "call")
             return
         ahead = sent_ahead(conn)
@@ -174,7 +186,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         On a busy machine its request may have come since the poller was asked: then it begins.
         """
         try:
-            has_come = not self.cfg.is_ssl and conn.sock.recv(1, socket.MSG_PEEK)
+            has_come = not self.tls and conn.sock.recv(1, socket.MSG_PEEK)
         except OSError:
             has_come = False
         if has_come:
@@ -191,19 +203,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def start(self, conn: Any, kind: Kind) -> None:
         """Let a thread of the pool answer a request; it has been taken for it."""
-        done = self.tpool.submit(self.handle, conn)
-        done.add_done_callback(
-            lambda done: self.method_queue.defer(self.after_request, conn, kind, done, time.monotonic())
-        )
+        self.tpool.submit(partial(self.answer, conn, kind))
 
-    def after_request(self, conn: Any, kind: Kind, done: Future[bool], done_at: float) -> None:
+    def answer(self, conn: Any, kind: Kind) -> None:
+        """Answer a request, in a thread of the pool."""
+        kept = False
+        # What gthread lets through ends a thread; the connection is closed and the thread goes on.
+        with suppress(BaseException):
+            kept = bool(self.handle(conn))
+        self.method_queue.defer(self.after_request, conn, kind, kept, time.monotonic())
+
+    def after_request(self, conn: Any, kind: Kind, kept: bool, done_at: float) -> None:
         """Give the thread to who waits for one, and keep the connection or close it."""
+        self.tpool.done()
         now = time.monotonic()
         for waiting, its_kind in self.queues.give_back(kind, now - done_at, now):
             self.start(waiting, its_kind)
-        if done.cancelled() or done.exception() is not None:
-            self.close(conn)
-        elif not done.result():
+        if not kept:
             self.lingering.say_goodbye(conn)
         else:
             conn.sock.setblocking(False)
