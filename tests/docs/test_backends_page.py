@@ -18,4 +18,4 @@ def test_every_backend_is_compared() -> None:
     for plugin in ConfigSchema().fields["plugins"].load_default:
         name = plugin.removeprefix("plugins.")
         assert f"| `{name}`" in measured, name
-        assert f"| `{name}`" in page.partition("## Beside it")[2], name
+        assert f"| `{name}`" in page.partition("## What each needs")[2], name
