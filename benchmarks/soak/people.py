@@ -9,11 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from livekit import api, rtc
+from livekit import rtc
 
 from benchmarks.soak.asking import CALL, FILES, Asking, body
 from benchmarks.soak.records import WORKER
-from tests.support.calls import PlacedCall
+from tests.support.calls import PlacedCall, assistants_listed
 from tests.support.person import Person, joined
 
 KIND = "person"
@@ -138,11 +138,8 @@ class People:
 
     async def assistants_in(self, room: str) -> list[str]:
         """Return the identities of the assistants in a room."""
-        asked = api.ListParticipantsRequest(room=room)
         with contextlib.suppress(Exception):
-            found = await asyncio.wait_for(self._asking.livekit.room.list_participants(asked), 10)
-            agent = api.ParticipantInfo.Kind.AGENT
-            return [one.identity for one in found.participants if one.kind == agent]
+            return await asyncio.wait_for(assistants_listed(self._asking.livekit, room), 10)
         return []
 
     async def _until_gone(self, call: PlacedCall, began: float) -> None:

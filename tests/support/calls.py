@@ -18,6 +18,7 @@ from tests.support.livekit import LiveKitServer
 from webcall.config.settings import LiveKitConfig
 from webcall.core.dispatch import dispatch_metadata, filled_definition
 from webcall.core.livekit import LiveKit, NewRoom
+from webcall.core.participants import is_assistant
 from webcall.core.tokens import mint
 from webcall.records import assistant_from_record
 
@@ -120,8 +121,13 @@ async def until_active(server: LiveKitServer, call: PlacedCall, identity: str, w
 async def agents_in(server: LiveKitServer, call: PlacedCall) -> list[str]:
     """Return the identities of the assistants that the server has in the call's room."""
     async with server.api() as livekit:
-        there = await livekit.room.list_participants(api.ListParticipantsRequest(room=call.room_name))
-    return [one.identity for one in there.participants if one.kind == api.ParticipantInfo.Kind.AGENT]
+        return await assistants_listed(livekit, call.room_name)
+
+
+async def assistants_listed(livekit: api.LiveKitAPI, room: str) -> list[str]:
+    """Return the identities of the assistants that LiveKit lists in a room."""
+    there = await livekit.room.list_participants(api.ListParticipantsRequest(room=room))
+    return [one.identity for one in there.participants if is_assistant(one.kind, one.attributes)]
 
 
 def livekit_config(server: LiveKitServer, agent_name: str = "") -> LiveKitConfig:

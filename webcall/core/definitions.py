@@ -12,6 +12,7 @@ from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fi
 from webcall.core.model_names import PARTS
 from webcall.core.model_needs import model_warnings
 from webcall.core.placeholders import check_template
+from webcall.core.read_only import read_only
 from webcall.errors import BackendError, InvalidMetadata, RecordError, TemplateError, WebCallError
 from webcall.interfaces import Assistant, ListsAssistants, ManagesAssistants, Record
 from webcall.records import assistant_from_record
@@ -186,5 +187,4 @@ def manager_of(stores: Stores, backend: str) -> ManagesAssistants:
     if isinstance(store, ManagesAssistants):
         return store
     able = [name for name, other in stores if isinstance(other, ManagesAssistants)]
-    others = f"; of those in use, {' and '.join(able)} can be written to" if able else ""
-    raise WebCallError(f"the backend '{backend}' is read-only: change the assistant where it is set{others}")
+    raise read_only(backend, "assistant", able)

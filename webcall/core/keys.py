@@ -10,6 +10,7 @@ from typing import Any
 
 from webcall.core.new_keys import NewKey, fresh_fields, record_of
 from webcall.core.permissions import lacks_restrictions
+from webcall.core.read_only import read_only
 from webcall.errors import Conflict, RecordError, Refused, WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys, Record
 from webcall.records import (
@@ -204,5 +205,4 @@ def manager_of(validators: Validators, backend: str) -> ManagesKeys:
     if isinstance(validator, ManagesKeys):
         return validator
     able = [name for name, other in validators if isinstance(other, ManagesKeys)]
-    others = f"; of those in use, {' and '.join(able)} can be written to" if able else ""
-    raise WebCallError(f"the backend '{backend}' is read-only: change the key where it is set{others}")
+    raise read_only(backend, "key", able)

@@ -39,6 +39,14 @@ TOO_MANY_WAITING = (
 )
 
 
+def is_earlier_room(room_age_s: float | None, since: float, now: float) -> bool:
+    """Return whether a room of this age was there before what is kept of its name `since` then.
+
+    An event about it is not about the call. An age of None is not known, and taken for the call's own.
+    """
+    return room_age_s is not None and now - room_age_s < since - CLOCK_TOLERANCE_S
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A lease to be taken for `room`. A limit of None does not count, so what it counts by is not used."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from webcall.core.leases import CLOCK_TOLERANCE_S, Full, Taken, Wanted
+from webcall.core.leases import Full, Taken, Wanted, is_earlier_room
 
 # How often all that has expired is removed; what a request counts is up to date at any time.
 _SWEEP_S = 60
@@ -63,7 +63,7 @@ class MemoryLeases:
         with self._lock:
             now = self._clock()
             lease = self._of(room, now)
-            if lease is None or lease.live or _is_older(room_age_s, lease, now):
+            if lease is None or lease.live or is_earlier_room(room_age_s, lease.since, now):
                 return
             lease.live, lease.ends_at = True, now + lease.wanted.lasts_s
             _leave(self._waiting, lease.wanted.address, room)
@@ -73,7 +73,7 @@ class MemoryLeases:
         with self._lock:
             now = self._clock()
             lease = self._of(room, now)
-            if lease is not None and not _is_older(room_age_s, lease, now):
+            if lease is not None and not is_earlier_room(room_age_s, lease.since, now):
                 self._remove(room)
 
     def close(self) -> None:
@@ -107,10 +107,6 @@ class MemoryLeases:
             self._sweep_at = now + _SWEEP_S
             for room in list(self._leases):
                 self._of(room, now)
-
-
-def _is_older(room_age_s: float | None, lease: _Lease, now: float) -> bool:
-    return room_age_s is not None and now - room_age_s < lease.since - CLOCK_TOLERANCE_S
 
 
 def _leave(counted: defaultdict[str, set[str]], name: str, room: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from webcall.core.endings import JOINED_AT, Entry, Fact, Kept
-from webcall.core.leases import CLOCK_TOLERANCE_S
+from webcall.core.leases import is_earlier_room
 
 
 @dataclass(slots=True)
@@ -71,10 +71,9 @@ class MemoryLedger:
 
     def _of(self, room: str, room_age_s: float | None) -> _Entry | None:
         found = self._entries.get(room)
-        if found is None or room_age_s is None:
-            return found
-        older = self._clock() - room_age_s < found.since - CLOCK_TOLERANCE_S
-        return None if older else found
+        if found is None or is_earlier_room(room_age_s, found.since, self._clock()):
+            return None
+        return found
 
     def _take(self, room: str, closed_at: float | None = None) -> Kept:
         taken = self._entries.pop(room)
