@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from flask import Flask, request
@@ -12,6 +13,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 UNKNOWN = "unknown"
 # A provider gives a customer, and thus whoever draws addresses at will, at least so much.
 _IPV6_PREFIX = 64
+# An IPv6 address in brackets, with a zone and a port; what is longer is none, and is not kept.
+_LONGEST = 100
 # Some proxies append the client's port, too.
 _WITH_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
@@ -34,6 +37,11 @@ def client_address() -> str:
 
 def counted_as(address: str) -> str:
     """Return what an address is counted under; `UNKNOWN` for what is none."""
+    return _counted_as(address) if len(address) <= _LONGEST else UNKNOWN
+
+
+@lru_cache(maxsize=1024)
+def _counted_as(address: str) -> str:
     if match := _WITH_PORT.fullmatch(address):
         address = match["six"] or match["four"]
     try:

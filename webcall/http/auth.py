@@ -42,22 +42,23 @@ def authenticated(view: Callable[..., Any], *, sandbox_id: bool = False) -> Call
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         with services().gate.enter():
             try:
-                g.caller = _authenticate(sandbox_id)
+                who = g.caller = _authenticate(sandbox_id)
             except Unauthorized:
                 limits().failed_authentication(client_address())
                 raise
-            note(owner=g.caller.email, key=g.caller.key_id)
-            same_origin = request.headers.get("Sec-Fetch-Site") == "same-origin"
-            check_origin(g.caller, request.headers.get("Origin"), same_origin=same_origin)
-            limits().request(g.caller, client_address())
+            note(owner=who.email, key=who.key_id)
+            headers = request.headers
+            same_origin = headers.get("Sec-Fetch-Site") == "same-origin"
+            check_origin(who, headers.get("Origin"), same_origin=same_origin)
+            limits().request(who, client_address())
             return view(*args, **kwargs)
 
     return wrapper
 
 
 def _authenticate(sandbox_id: bool) -> Caller:
-    sent = request.headers.get("X-Sandbox-Id")
-    if not sandbox_id or sent is None or "Authorization" in request.headers:
+    sent = request.headers.get("X-Sandbox-Id") if sandbox_id else None
+    if sent is None or "Authorization" in request.headers:
         return services().key_ring.authenticate(bearer_token())
     found = services().key_ring.authenticate(_as_sent(sent.strip(" ")))
     if not found.publishable:

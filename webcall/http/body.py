@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from flask import Request, Response, abort
-from marshmallow import ValidationError
+from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -37,7 +37,9 @@ def parse_strict(body: bytes) -> Any:
             parse_float=_finite,
             parse_int=_finite_int,
         )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if b"\\u" in body:
+            # Without an escape no half of a surrogate pair is UTF-8.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except NotJSON:
         raise
     except Repeated:
@@ -94,6 +96,13 @@ class StrictParser(FlaskParser):
         if not isinstance(value, dict):
             _stop({"body": ["Not a JSON object."]})
         return value
+
+    def load_body(self, req: Request, schema: Schema) -> Any:
+        """Return what the schema makes of the body; answer 422 if it is not what the schema wants."""
+        try:
+            return schema.load(self.load_json(req, schema))
+        except ValidationError as error:
+            self.handle_error(error)
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Answer 422 with marshmallow's messages by field."""

@@ -20,3 +20,11 @@ def failure(
     response.status_code = status
     response.headers.update(headers or {})
     return response
+
+
+def success(message: str, data: dict[str, Any]) -> Response:
+    """Return a whole answer that reports success: flask-smorest sends it as it is.
+
+    What a view returns instead it would pass through the schema that documents it, field by field.
+    """
+    return jsonify(envelope(message, data, success=True))

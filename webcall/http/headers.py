@@ -20,6 +20,10 @@ _PAGES = {
 }
 
 
+_ON_ALL = tuple(EVERYWHERE.items())
+_ON_PAGES = _ON_ALL + tuple(_PAGES.items())
+
+
 def page_policy(connect: Iterable[str] = ()) -> str:
     """Return the policy of a page that loads its own files and asks this service and `connect`.
 
@@ -40,7 +44,10 @@ def init_app(app: Flask) -> None:
 
     @app.after_request
     def harden(response: Response) -> Response:
-        page = response.mimetype == "text/html"
-        for name, value in {**EVERYWHERE, **(_PAGES if page else {})}.items():
-            response.headers.setdefault(name, value)
+        headers = response.headers
+        # Once: each look into the headers goes through all of them.
+        there = {name.lower() for name in headers.keys()}  # noqa: SIM118  # Headers iterates over pairs
+        for name, value in _ON_PAGES if response.mimetype == "text/html" else _ON_ALL:
+            if name.lower() not in there:
+                headers.add(name, value)
         return response
