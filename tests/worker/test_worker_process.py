@@ -73,7 +73,7 @@ def test_calls_go_to_a_worker_that_has_room(livekit_server: LiveKitServer, make_
 
 def test_sigterm_lets_calls_go_on_for_a_while(livekit_server: LiveKitServer, make_worker: MakeWorker) -> None:
     """After SIGTERM a call goes on for the drain time and ends with words; new ones go elsewhere."""
-    first = make_worker({"WEBCALL_WORKER_DRAIN_S": "5"})
+    first = make_worker({"WEBCALL_WORKER_DRAIN_S": "10"})
 
     async def talk() -> None:
         async with (
