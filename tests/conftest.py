@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.support.chromium",
     "tests.support.deployment",
     "tests.support.fake_livekit",
+    "tests.support.make_run",
     "tests.support.watch",
     "tests.support.worker",
 ]

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from marshmallow import ValidationError
 
 from plugins.http.client import Client
 from plugins.http.lookups import HttpAssistants, HttpKeys
 from plugins.http.settings import HttpSettings
-from plugins.http.signing import sign_request
-from tests.support.company import SECRET, Act, ExampleServer, Misbehaving, reply, signed
+from tests.support.company import SECRET, Act, Misbehaving, reply, signed
 from tests.support.programs import free_port, without
 from webcall.errors import BackendError, RecordError, Refused
 from webcall.interfaces import Caller
@@ -306,43 +304,3 @@ def test_the_key_itself_is_sent_only_where_it_is_asked_for() -> None:
         {"api_key_hash": hash_api_key("lvk_canary")},
         {"api_key": "lvk_canary"},
     ]
-
-
-def test_the_example_refuses_what_is_forged_late_or_repeated(tmp_path: Path) -> None:
-    """The docs' server answers a signed request once, and never one that is changed, old or repeated."""
-    server = ExampleServer(tmp_path, {"keys": {"a": {"user_email": "ada@example.com"}}})
-    server.start()
-    try:
-        body, now = b'{"api_key_hash": "a"}', int(time.time())
-        good = sign_request(SECRET, "keys", body, now_s=now, nonce="1" * 32)
-        assert server.send("keys", body, good)[0] == 200
-        assert server.send("keys", body, good)[0] == 400
-        late = sign_request(SECRET, "keys", body, now_s=now - 61, nonce="2" * 32)
-        early = sign_request(SECRET, "keys", body, now_s=now + 65, nonce="3" * 32)
-        fresh = sign_request(SECRET, "keys", body, now_s=now, nonce="4" * 32)
-        assert [server.send("keys", body, one)[0] for one in (late, early)] == [400, 400]
-        assert server.send("keys", body + b" ", fresh)[0] == 400
-        assert server.send("assistants", body, fresh)[0] == 400
-        assert server.send("keys", body, "")[0] == 400
-        assert server.send("keys", body, fresh)[0] == 200
-    finally:
-        server.stop()
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"url": ""}, "missing"),
-        ({"url": "http://company.example/webcall"}, "not encrypted"),
-        ({"url": "https://ada:canary@company.example"}, "leave them out"),
-        ({"url": "ftp://canary"}, "not a web address"),
-        ({"url": "https://company.example", "secret": "canary"}, "shorter than 32 bytes"),
-        ({"url": "https://company.example", "ca_file": "/nowhere/canary"}, "no such file"),
-    ],
-)
-def test_unusable_settings_are_told_without_quoting_them(settings: dict[str, str], told: str) -> None:
-    """A fault comes with its mend, and no value."""
-    with pytest.raises(ValidationError) as caught:
-        HttpSettings().load({"secret": SECRET, **settings})
-    assert told in str(caught.value.messages)
-    assert "canary" not in str(caught.value.messages)
