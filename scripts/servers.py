@@ -21,10 +21,10 @@ NGINX_TEMPLATE = Path(__file__).resolve().parent.parent / "deploy" / "nginx.conf
 class MissingServer(Exception):
     """A program is not on this machine. Says which one, and what to install."""
 
-    def __init__(self, program: str, mend: str) -> None:
-        super().__init__(f"{program} is missing: {mend}")
+    def __init__(self, program: str, fix: str) -> None:
+        super().__init__(f"{program} is missing: {fix}")
         self.program = program
-        self.mend = mend
+        self.fix = fix
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

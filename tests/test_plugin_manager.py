@@ -138,7 +138,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("code", "told"), WRONG.values(), ids=WRONG)
 def test_wrong_plugin_is_one_line(write: Write, code: str, told: str | None) -> None:
-    """A plugin that cannot be used is one line with its name, the cause and the mend, and no foreign text."""
+    """A plugin that cannot be used is one line with its name, the cause and the fix, and no foreign text."""
     if told is None:
         code = GOOD.replace("Settings, factory)]\n\n@hook", "None, factory)]\n\n@hook")
         told = "two sides of the backend 'acme' have different settings schemas"

@@ -1,6 +1,6 @@
 """Every error that the service raises on purpose. A leaf module: it imports nothing of the project.
 
-Messages are written for whoever has to mend the fault, and go into logs: they never hold a key, a
+Messages are written for whoever has to fix the fault, and go into logs: they never hold a key, a
 secret, a token, a prompt or a caller's metadata.
 """
 
@@ -85,7 +85,7 @@ class TextOnlyUnsupported(WebCallError):
 
 
 class InvalidMetadata(WebCallError):
-    """The caller's metadata cannot be used: 422. The message says how to mend it."""
+    """The caller's metadata cannot be used: 422. The message says how to fix it."""
 
 
 class TemplateError(WebCallError):

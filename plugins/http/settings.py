@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, validate, validates
 
 SHORTEST_SECRET = 32
-MEND = "write https://host/path; http:// is for a service on this machine only"
+FIX = "write https://host/path; http:// is for a service on this machine only"
 
 
 class Secrets(fields.Field[tuple[str, ...]]):
@@ -57,18 +57,18 @@ class HttpSettings(Schema):
         except ImportError:
             raise ValidationError("needs the extra: pip install '.[http]' in the checkout") from None
         if not url:
-            raise ValidationError(f"missing: {MEND}")
+            raise ValidationError(f"missing: {FIX}")
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
         except ValueError:
-            raise ValidationError(f"not a web address: {MEND}") from None
+            raise ValidationError(f"not a web address: {FIX}") from None
         if parts.scheme not in ("https", "http") or not host:
-            raise ValidationError(f"not a web address: {MEND}")
+            raise ValidationError(f"not a web address: {FIX}")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValidationError("has a user, a query or a fragment: leave them out")
         if parts.scheme == "http" and not _loopback(host):
-            raise ValidationError(f"not encrypted: {MEND}")
+            raise ValidationError(f"not encrypted: {FIX}")
 
     @validates("ca_file")
     def check_ca_file(self, ca_file: str, data_key: str) -> None:

@@ -43,7 +43,7 @@ class Indexes:
     def prepare(self) -> list[str]:
         """Make those that are missing and return a line for each.
 
-        Raises `BackendError` where stored documents or an older index are in the way, with the mend.
+        Raises `BackendError` where stored documents or an older index are in the way, with the fix.
         """
         made = []
         for index in self._missing():

@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 SCHEMES = ("mongodb://", "mongodb+srv://")
-MEND = (
+FIX = (
     "write mongodb://user:password@host:port/?option=value, with user and password percent-encoded "
     "(urllib.parse.quote_plus)"
 )
@@ -37,7 +37,7 @@ class MongoSettings(Schema):
     def check_uri(self, uri: str, data_key: str) -> None:
         """Raise `ValidationError` unless the driver takes it; of the URI it names options at most."""
         if not uri.startswith(SCHEMES):
-            raise ValidationError(f"does not begin with {' or '.join(SCHEMES)}: {MEND}")
+            raise ValidationError(f"does not begin with {' or '.join(SCHEMES)}: {FIX}")
         with warnings.catch_warnings(record=True) as complaints:
             # The driver only warns of an option that it leaves aside; an operator would never see it.
             warnings.simplefilter("always")
@@ -46,10 +46,10 @@ class MongoSettings(Schema):
                 MongoClient[dict[str, object]](uri, connect=False).close()
             except (PyMongoError, ValueError, TypeError, OSError) as error:
                 # Not the driver's text: it quotes pieces of a URI that it cannot cut, passwords among them.
-                raise ValidationError(f"not a usable MongoDB URI ({type(error).__name__}): {MEND}") from None
+                raise ValidationError(f"not a usable MongoDB URI ({type(error).__name__}): {FIX}") from None
         if complaints:
             names = _options_named(uri, [str(complaint.message) for complaint in complaints])
-            raise ValidationError(f"an option is unknown or has an unusable value{names}: mend or remove it")
+            raise ValidationError(f"an option is unknown or has an unusable value{names}: fix or remove it")
 
 
 def _options_named(uri: str, complaints: list[str]) -> str:

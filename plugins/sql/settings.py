@@ -9,7 +9,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates
 
 DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-MEND = "write sqlite:///instance/webcall.db, or postgresql://user:password@host:port/database"
+FIX = "write sqlite:///instance/webcall.db, or postgresql://user:password@host:port/database"
 
 
 class SqlSettings(Schema):
@@ -45,11 +45,11 @@ class SqlSettings(Schema):
         try:
             parsed = make_url(url)
         except (SQLAlchemyError, ValueError):
-            raise ValidationError(f"not a database URL: {MEND}") from None
+            raise ValidationError(f"not a database URL: {FIX}") from None
         if parsed.drivername not in (*DIALECTS, *DIALECTS.values()):
-            raise ValidationError(f"neither SQLite nor PostgreSQL: {MEND}")
+            raise ValidationError(f"neither SQLite nor PostgreSQL: {FIX}")
         if not parsed.database:
-            raise ValidationError(f"names no database: {MEND}")
+            raise ValidationError(f"names no database: {FIX}")
         if parsed.get_backend_name() == "sqlite":
             _check_file(parsed.database, parsed.query)
             return
@@ -64,7 +64,7 @@ def _check_file(path: str, options: Mapping[str, Any]) -> None:
     if options:
         raise ValidationError("a file takes no options: write its path alone")
     if path == ":memory:" or path.startswith("file:"):
-        raise ValidationError(f"SQLite needs a file of its own, which all processes share: {MEND}")
+        raise ValidationError(f"SQLite needs a file of its own, which all processes share: {FIX}")
     if not Path(path).absolute().parent.is_dir():
         raise ValidationError("the folder of the SQLite file is not there: make it first")
 

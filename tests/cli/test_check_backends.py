@@ -1,4 +1,4 @@
-"""`flask webcall check` names what is wrong with the backends and what they hold, and the mend."""
+"""`flask webcall check` names what is wrong with the backends and what they hold, and the fix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_mongo_is_down(make_app: MakeApp) -> None:
     assert [one["status"] for one in findings] == ["failed", "failed"]
     for finding in findings:
         assert "does not answer: MongoDB at 127.0.0.1:" in finding["message"]
-        assert "backends.mongo" in finding["mend"]
+        assert "backends.mongo" in finding["fix"]
     # The other commands say it in one line, too.
     for command in (("keys", "list"), ("assistants", "list"), ("keys", "create", "--owner", OWNER)):
         result = run(*command, status=1)
@@ -53,11 +53,11 @@ def test_a_misspelt_database(make_app: MakeApp, mongo_server: MongoServer, mongo
         assert findings[part]["status"] == "warning"
         assert collection in findings[part]["message"]
         assert mongo_database in findings[part]["message"]
-        assert "backends.mongo" in findings[part]["mend"]
+        assert "backends.mongo" in findings[part]["fix"]
     for part in ("API keys", "assistants"):
         assert findings[part]["status"] == "warning"
         assert findings[part]["message"] == f"there are none: 0 in mongo (database {mongo_database})"
-        assert "flask webcall" in findings[part]["mend"]
+        assert "flask webcall" in findings[part]["fix"]
 
 
 def findings_of(app: Flask, *arguments: str) -> list[tuple[str, str, str]]:

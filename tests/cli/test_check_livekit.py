@@ -1,4 +1,4 @@
-"""`flask webcall check` names what is wrong with LiveKit and the mend, on real servers and stand-ins."""
+"""`flask webcall check` names what is wrong with LiveKit and the fix, on real servers and stand-ins."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_wrong_credentials(
     [finding] = check_livekit(livekit_environment(livekit_server) | wrong)
     assert finding["status"] == "failed"
     assert told in finding["message"]
-    assert "`keys:`" in finding["mend"]
+    assert "`keys:`" in finding["fix"]
 
 
 def test_wrong_clock(
@@ -144,7 +144,7 @@ def test_wrong_clock(
     [finding] = check_livekit(livekit_environment(livekit_server))
     assert finding["status"] == "failed"
     assert "its clock is -600 s off" in finding["message"] or "its clock is -601 s off" in finding["message"]
-    assert "clocks" in finding["mend"]
+    assert "clocks" in finding["fix"]
 
 
 def test_clock_within_the_leeway(check_livekit: CheckLiveKit) -> None:
@@ -161,7 +161,7 @@ def test_clock_within_the_leeway(check_livekit: CheckLiveKit) -> None:
         _, finding = check_livekit(NO_LIVEKIT | {"LIVEKIT_URL": url}, status=0)
     assert finding["status"] == "warning"
     assert "its clock is +4" in finding["message"]
-    assert finding["mend"] == "synchronise both clocks"
+    assert finding["fix"] == "synchronise both clocks"
 
 
 def test_unreachable(check_livekit: CheckLiveKit) -> None:
@@ -169,7 +169,7 @@ def test_unreachable(check_livekit: CheckLiveKit) -> None:
     url = f"ws://127.0.0.1:{free_port()}"
     [finding] = check_livekit(NO_LIVEKIT | {"LIVEKIT_URL": url})
     assert finding["message"].startswith(f"{url}: cannot connect")
-    assert "LIVEKIT_URL" in finding["mend"]
+    assert "LIVEKIT_URL" in finding["fix"]
 
 
 def test_black_hole(check_livekit: CheckLiveKit) -> None:
@@ -178,7 +178,7 @@ def test_black_hole(check_livekit: CheckLiveKit) -> None:
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
         [finding] = check_livekit(NO_LIVEKIT | {"LIVEKIT_URL": url}, timeout_s=0.3)
     assert "no answer within 0.3 s" in finding["message"]
-    assert "does not answer: a firewall" in finding["mend"]
+    assert "does not answer: a firewall" in finding["fix"]
 
 
 def test_tls_against_a_plain_port(check_livekit: CheckLiveKit, livekit_server: LiveKitServer) -> None:
@@ -186,7 +186,7 @@ def test_tls_against_a_plain_port(check_livekit: CheckLiveKit, livekit_server: L
     url = livekit_server.url.replace("ws:", "wss:")
     [finding] = check_livekit(livekit_environment(livekit_server) | {"LIVEKIT_URL": url})
     assert "wss or https against a plain port" in finding["message"]
-    assert "take ws or http for a plain port" in finding["mend"]
+    assert "take ws or http for a plain port" in finding["fix"]
 
 
 @pytest.mark.parametrize("status", [200, 404, 502])
@@ -195,7 +195,7 @@ def test_another_http_server(check_livekit: CheckLiveKit, status: int) -> None:
     with http_server(page(status)) as url:
         [finding] = check_livekit(NO_LIVEKIT | {"LIVEKIT_URL": url})
     assert finding["status"] == "failed"
-    assert "the address of a LiveKit server" in finding["mend"]
+    assert "the address of a LiveKit server" in finding["fix"]
 
 
 @pytest.fixture(scope="module")
@@ -221,4 +221,4 @@ def test_a_server_that_makes_rooms_on_joining(
     _, finding = check_livekit(livekit_environment(auto_creating_server), status=0)
     assert finding["status"] == "warning"
     assert "makes rooms on joining" in finding["message"]
-    assert "auto_create: false" in finding["mend"]
+    assert "auto_create: false" in finding["fix"]

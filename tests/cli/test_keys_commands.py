@@ -279,7 +279,7 @@ def test_plain_keys_become_hashes_and_go_on_working(
 def test_a_key_that_could_never_work_is_not_made(
     run: Run, stored_app: Flask, backend: str, options: tuple[str, ...], told: str
 ) -> None:
-    """Bad options are refused with the mend, and nothing is stored."""
+    """Bad options are refused with the fix, and nothing is stored."""
     before = entries(stored_app)
     result = run("keys", "create", *options, status=2 if "--expires" in options else 1)
     assert told.format(backend=backend) in result.stderr

@@ -122,10 +122,10 @@ def test_mongo_init_makes_indexes_and_may_be_run_again(
 
     def unprepared() -> list[str]:
         found = loaded(run("check", "--json", status=1))
-        return [one["mend"] for one in found if one["message"].startswith("not prepared")]
+        return [one["fix"] for one in found if one["message"].startswith("not prepared")]
 
     assert len(unprepared()) == 2
-    assert all("flask webcall mongo init" in mend for mend in unprepared())
+    assert all("flask webcall mongo init" in fix for fix in unprepared())
     assert "mongo" in run("--help").stdout
     made = run("mongo", "init").stdout
     assert "assistant_id" in made

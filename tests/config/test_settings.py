@@ -145,7 +145,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("path", "value", "told"), WRONG)
 def test_wrong_value_is_told_by_path_and_not_quoted(path: str, value: Any, told: str) -> None:
-    """A bad value is one line: the setting's path and the mend, without the value."""
+    """A bad value is one line: the setting's path and the fix, without the value."""
     section, _, name = path.partition(".")
     [fault] = faults({section: {**(LIVEKIT if section == "livekit" else {}), name: value} if name else value})
     assert fault.startswith(f"{path}: ")

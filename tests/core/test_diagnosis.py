@@ -113,7 +113,7 @@ def test_an_error_that_quotes_is_named_by_its_type(findings: Diagnose) -> None:
     """Of an error that is none of the service's own, the type is told and not the text."""
     for one in findings(lambda _: Quoting()):
         assert (one.status, one.message) == ("failed", "does not answer: ValueError")
-        assert "backends.own" in one.mend
+        assert "backends.own" in one.fix
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_many_faults_of_a_kind_are_summed_up(findings: Diagnose) -> None:
         "a4",
         "and 3 more like these",
     ]
-    assert "flask webcall assistants check" in failed[0].mend
+    assert "flask webcall assistants check" in failed[0].fix
 
 
 def test_a_large_store_is_looked_at_in_part(findings: Diagnose) -> None:
@@ -165,15 +165,15 @@ def limits_of(make_app: MakeApp, **sections: Any) -> tuple[str, str, str]:
     }
     found = diagnose(make_app(environment, **sections).extensions["webcall"])
     [one] = [one for one in found if one.part == "limits"]
-    return one.status, one.message, one.mend or ""
+    return one.status, one.message, one.fix or ""
 
 
 def test_where_limits_are_counted(make_app: MakeApp, redis_server: RedisServer) -> None:
     """Memory is fine for one process, a warning for several; a Redis is told of without its password."""
     assert limits_of(make_app)[0] == "ok"
-    status, message, mend = limits_of(make_app, http={"workers": 3})
+    status, message, fix = limits_of(make_app, http={"workers": 3})
     assert (status, message) == ("warning", "each of the 3 worker processes counts for itself")
-    assert "redis://" in mend
+    assert "redis://" in fix
     several = {"http": {"workers": 3}}
     there = limits_of(make_app, limits={"storage_uri": redis_server.uri}, **several)
     assert there == ("ok", f"127.0.0.1:{redis_server.port} answers", "")
@@ -190,7 +190,7 @@ def warnings_of(make_app: MakeApp, records: dict[str, str] | None = None, **sect
     }
     found = diagnose(make_app(environment | (records or {}), **sections).extensions["webcall"])
     warnings = [one for one in found if one.status == "warning" and one.part in ("limits", "observers")]
-    assert all(one.mend for one in warnings)
+    assert all(one.fix for one in warnings)
     return [f"{one.part}: {one.message}" for one in warnings]
 
 

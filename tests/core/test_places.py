@@ -27,7 +27,7 @@ def told(make_app: MakeApp) -> Callable[..., list[str]]:
     def told(*, publishable: bool = True, **worker: Any) -> list[str]:
         app = make_app(livekit, limits={"waiting_per_address": 10}, worker={"metrics_port": 0} | worker)
         found = list(look_at_places(app.extensions["webcall"].config, publishable=publishable))
-        assert all((one.part, one.status, bool(one.mend)) == ("limits", "warning", True) for one in found)
+        assert all((one.part, one.status, bool(one.fix)) == ("limits", "warning", True) for one in found)
         return [one.message for one in found]
 
     return told

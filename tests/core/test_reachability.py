@@ -67,11 +67,11 @@ def test_addresses_that_work(make_app: MakeApp, url: str, public_url: str, servi
     ],
 )
 def test_addresses_that_do_not(make_app: MakeApp, public_url: str, service: str, told: list[str]) -> None:
-    """Each address that browsers cannot use has a warning that names it, and a mend."""
+    """Each address that browsers cannot use has a warning that names it, and a fix."""
     found = look(make_app, "ws://127.0.0.1:7880", public_url, service)
     assert len(found) == len(told)
     for finding, words in zip(found, told, strict=True):
         assert (finding.part, finding.status) == (PART, "warning")
         assert words in finding.message
         assert "://" in finding.message
-        assert "wss://…" in finding.mend or "https://…" in finding.mend
+        assert "wss://…" in finding.fix or "https://…" in finding.fix

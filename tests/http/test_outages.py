@@ -129,7 +129,7 @@ def test_a_file_that_never_was_good(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Keys in a broken file are an outage until it is mended; what was good once goes on serving."""
+    """Keys in a broken file are an outage until it is fixed; what was good once goes on serving."""
     monkeypatch.setattr(readiness, "KEPT_S", 0)
     records = store_records("file", tmp_path, request)
     keys = Path(records["WEBCALL_API_KEYS_FILE"])

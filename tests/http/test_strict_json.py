@@ -108,7 +108,7 @@ def test_faults_are_listed_by_field(app: Flask, body: Any, field: str) -> None:
 
 
 def test_several_faults_are_told_at_once(app: Flask) -> None:
-    """Each faulty field is listed, so that the caller mends them in one go."""
+    """Each faulty field is listed, so that the caller fixes them in one go."""
     answer = app.test_client().post(PATH, json={"metdata": 1, "text_only": 0}, headers=bearer())
     assert answer.json is not None
     assert set(answer.json["data"]["errors"]) == {"assistant_id", "metdata", "text_only"}

@@ -145,7 +145,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def test_reload_with_broken_settings_changes_nothing(service: Service) -> None:
-    """SIGHUP with a fault in the settings tells it and keeps the workers; mended, it replaces them."""
+    """SIGHUP with a fault in the settings tells it and keeps the workers; fixed, it replaces them."""
     booted = "Booting worker"
     assert service.log.read_text().count(booted) == 1
     write(service.folder, service.content | {"call": {"join_window_s": "soon"}})

@@ -167,7 +167,7 @@ chmod 755 "$GOBIN/server"
 
 
 def test_failure_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is neither server nor Go nor network, the error names each of the ways and a mend."""
+    """Where there is neither server nor Go nor network, the error names each of the ways and a fix."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)

@@ -222,7 +222,7 @@ def test_operators_records_are_left_alone(make_run: MakeRun) -> None:
 
 
 def test_damaged_key_file_is_one_line(make_run: MakeRun) -> None:
-    """A kept file that cannot be read is named, with the mend and without what stands in it."""
+    """A kept file that cannot be read is named, with the fix and without what stands in it."""
     make_run.folder.mkdir()
     (make_run.folder / "livekit_key.json").write_text('{"api_key": "canary"')
     process = make_run.spawn()

@@ -27,7 +27,7 @@ def command(made: Callable[[], list[str]]) -> list[str]:
     try:
         return made()
     except MissingServer as error:
-        without(error.program, error.mend)
+        without(error.program, error.fix)
 
 
 def wait_until(answers: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 30) -> None:

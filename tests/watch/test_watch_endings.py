@@ -98,7 +98,7 @@ def test_an_assistant_that_leaves_by_itself_is_not_sent_again(
 
 
 def test_rooms_of_other_applications_are_left_alone(livekit_server: LiveKitServer) -> None:
-    """A room without this service's nonce, or without its dispatch, is neither mended nor closed."""
+    """A room without this service's nonce, or without its dispatch, is neither repaired nor closed."""
     ours = json.dumps({"nonce": secrets.token_hex(16)})
     foreign = [
         *(
@@ -141,7 +141,7 @@ async def placed(server: LiveKitServer) -> PlacedCall:
 
 
 def test_ghosts_of_a_dead_node_hold_nobody_up(livekit_binary: Path, redis_uri: str, tmp_path: Path) -> None:
-    """A room that a killed node left in Redis, with its person, is left alone; calls beside it are mended."""
+    """A room that a killed node left in Redis, with its person, is left alone; other calls are repaired."""
     server = LiveKitServer(livekit_binary, tmp_path)
     with server.config.open("a") as config:
         yaml.safe_dump({"redis": {"address": redis_uri.split("/")[2], "db": 5}}, config)

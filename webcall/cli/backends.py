@@ -23,7 +23,7 @@ class BackendCommands(Group):
             app_services = _services(ctx)
             sides = [*app_services.validators(), *app_services.stores()]
         except WebCallError:
-            sides = []  # the help is asked for to mend it
+            sides = []  # the help is asked for to fix it
         able = {name for name, backend in sides if isinstance(backend, Prepares)}
         return sorted({*super().list_commands(ctx), *able})
 

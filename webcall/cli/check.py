@@ -18,7 +18,7 @@ _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
 @json_option
 @with_appcontext
 def check(assistant_id: str | None, as_json: bool) -> None:
-    """Look at every setting, plugin and backend and at LiveKit: ok, or what is wrong and the mend.
+    """Look at every setting, plugin and backend and at LiveKit: ok, or what is wrong and the fix.
 
     Ends with status 2 for wrong settings and 1 for anything else that fails.
     """
@@ -31,8 +31,8 @@ def check(assistant_id: str | None, as_json: bool) -> None:
                 findings.append(vars(finding))
                 continue
             click.echo(f"{_MARKS[finding.status]}  {finding.part}: {finding.message}")
-            if finding.mend:
-                click.echo(f"         → {finding.mend}")
+            if finding.fix:
+                click.echo(f"         → {finding.fix}")
     finally:
         services().close()
     if as_json:

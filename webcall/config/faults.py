@@ -1,4 +1,4 @@
-"""What is told about faults: the setting's path and the mend, and never its value."""
+"""What is told about faults: the setting's path and the fix, and never its value."""
 
 from __future__ import annotations
 

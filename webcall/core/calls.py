@@ -96,7 +96,7 @@ class Calls:
         The token comes before the room, so that a failure leaves nothing behind. With an
         Idempotency-Key, a room that lives for an earlier request of the same is given again. Raises
         `AssistantNotFound`, `TextOnlyUnsupported`, `InvalidMetadata`, `IdempotencyConflict` and
-        `TooManyCalls` for what the caller can mend, and `BackendError`, `TemplateError`, `LiveKitError` for
+        `TooManyCalls` for what the caller can fix, and `BackendError`, `TemplateError`, `LiveKitError` for
         what the operator has to.
         """
         check_metadata_names(caller, request.metadata)

@@ -1,4 +1,4 @@
-"""What `flask webcall check` looks at: each part of a deployment, what is wrong with it, and the mend."""
+"""What `flask webcall check` looks at: each part of a deployment, what is wrong with it, and the fix."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PLACES = {VALIDATORS: ("database",), STORES: ("database", "assistants")}
 
 _TAKE_REDIS = "set limits.storage_uri (WEBCALL_LIMITS_STORAGE) to a Redis, such as redis://127.0.0.1:6379/0"
 
-_LIVEKIT_MENDS = {
+_LIVEKIT_FIXES = {
     "unreachable": "is LiveKit running, and is livekit.url (LIVEKIT_URL) its address as seen from here?",
-    "tls": "livekit.url says wss or https: take ws or http for a plain port, or mend the certificate",
+    "tls": "livekit.url says wss or https: take ws or http for a plain port, or replace the certificate",
     "timeout": "something takes connections at livekit.url and does not answer: a firewall, an overload?",
     "unauthorized": "livekit.api_key and livekit.api_secret have to be a pair of LiveKit's own configuration "
     "(`keys:`), and the clocks have to agree to within a minute",
@@ -103,15 +103,15 @@ def _backend(side: Side) -> Iterator[Finding]:
             missing = side.backend.unprepared()
     except Exception as error:
         told = str(error) if isinstance(error, WebCallError) else type(error).__name__
-        mend = f"is it running, and are the settings under backends.{side.name} right?"
-        yield Finding(side.part, "failed", f"does not answer: {told}", mend)
+        fix = f"is it running, and are the settings under backends.{side.name} right?"
+        yield Finding(side.part, "failed", f"does not answer: {told}", fix)
         return
     if reason:
         yield Finding(side.part, "warning", reason)
     if missing:
         where = f" ({side.place})" if side.place else ""
-        mend = f"run `flask webcall {side.name} init`, if these are the right names: backends.{side.name}"
-        yield Finding(side.part, "warning", f"not prepared{where}: {'; '.join(missing)}", mend)
+        fix = f"run `flask webcall {side.name} init`, if these are the right names: backends.{side.name}"
+        yield Finding(side.part, "warning", f"not prepared{where}: {'; '.join(missing)}", fix)
     if not reason and not missing:
         yield Finding(side.part, "ok", "answers" if isinstance(side.backend, Pings) else "is there")
 
@@ -143,8 +143,8 @@ def _limits(services: Services) -> Iterator[Finding]:
         storage.ping()
     except Exception as error:
         told = f"{storage.place} does not answer: {type(error).__name__}"
-        mend = "is Redis running, and is limits.storage_uri (WEBCALL_LIMITS_STORAGE) its address?"
-        yield Finding("limits", "failed", told, mend)
+        fix = "is Redis running, and is limits.storage_uri (WEBCALL_LIMITS_STORAGE) its address?"
+        yield Finding("limits", "failed", told, fix)
         return
     yield Finding("limits", "ok", f"{storage.place} answers")
 
@@ -166,7 +166,7 @@ def _livekit(services: Services) -> Iterator[Finding]:
             "livekit",
             "failed",
             f"{config.url}: {error}",
-            _LIVEKIT_MENDS.get(error.kind, _LIVEKIT_MENDS["answer"]),
+            _LIVEKIT_FIXES.get(error.kind, _LIVEKIT_FIXES["answer"]),
         )
         return
     yield Finding("livekit", "ok", f"{config.url} answers and accepts the API key")

@@ -28,12 +28,12 @@ _LINES_OF_A_KIND = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `mend` says what to do about it."""
+    """One thing that was looked at. `fix` says what to do about it."""
 
     part: str
     status: Status
     message: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def look_at_records(
     keys = list(islice(list_keys(pairs), _LOOKED_AT))
     if all_keys and all(isinstance(side.backend, ListsKeys) for side in validators):
         counts = Counter(entry.backend for entry in keys)
-        mend = "run `flask webcall keys create --owner EMAIL`, or mend the settings under backends"
-        yield _counted("API keys", validators, counts, len(keys), mend)
+        fix = "run `flask webcall keys create --owner EMAIL`, or fix the settings under backends"
+        yield _counted("API keys", validators, counts, len(keys), fix)
     elif all_keys:
         counts = Counter(entry.backend for entry in keys)
         told = "; ".join(
@@ -82,14 +82,14 @@ def look_at_records(
     complete = all_assistants and all(isinstance(side.backend, ListsAssistants) for side in stores)
     if complete:
         counts = Counter(backend for backend, _ in definitions)
-        mend = "run `flask webcall assistants put FILE`, or mend the settings under backends"
-        yield _counted("assistants", stores, counts, len(definitions), mend)
+        fix = "run `flask webcall assistants put FILE`, or fix the settings under backends"
+        yield _counted("assistants", stores, counts, len(definitions), fix)
     faulty = [(name, record, faults) for name, record in definitions if (faults := _faults(record))]
     yield from _some(
         "assistants",
         "failed",
         [f"{record.get('assistant_id')} in {name}: {faults}" for name, record, faults in faulty],
-        "mend the definition: `flask webcall assistants check FILE` and then `put FILE`",
+        "fix the definition: `flask webcall assistants check FILE` and then `put FILE`",
     )
     if complete and definitions and len(definitions) < _LOOKED_AT:
         yield from _together(keys, [record for _, record in definitions])
@@ -106,21 +106,21 @@ def has_publishable_key(sides: list[Side]) -> bool:
     )
 
 
-def _counted(what: str, sides: list[Side], counts: Counter[str], total: int, mend: str) -> Finding:
+def _counted(what: str, sides: list[Side], counts: Counter[str], total: int, fix: str) -> Finding:
     more = " or more" if total == _LOOKED_AT else ""
     told = "; ".join(
         f"{counts[side.name]} in {side.name}" + (f" ({side.place})" if side.place else "") for side in sides
     )
     if total:
         return Finding(what, "ok", f"{told}{more}")
-    return Finding(what, "warning", f"there are none: {told}", mend)
+    return Finding(what, "warning", f"there are none: {told}", fix)
 
 
-def _some(part: str, status: Status, lines: list[str], mend: str) -> Iterator[Finding]:
+def _some(part: str, status: Status, lines: list[str], fix: str) -> Iterator[Finding]:
     for line in lines[:_LINES_OF_A_KIND]:
-        yield Finding(part, status, line, mend)
+        yield Finding(part, status, line, fix)
     if len(lines) > _LINES_OF_A_KIND:
-        yield Finding(part, status, f"and {len(lines) - _LINES_OF_A_KIND} more like these", mend)
+        yield Finding(part, status, f"and {len(lines) - _LINES_OF_A_KIND} more like these", fix)
 
 
 def _faults(record: Record) -> str:
@@ -131,26 +131,26 @@ def _keys(validators: list[Side], keys: list[KeyEntry]) -> Iterator[Finding]:
     can_write = {side.name for side in validators if isinstance(side.backend, ManagesKeys)}
     plain = sum(1 for entry in keys if entry.record.get("api_key") and entry.backend in can_write)
     if plain:
-        mend = "run `flask webcall keys hash-plain`"
-        yield Finding("API keys", "warning", f"{plain} stored in plain text", mend)
+        fix = "run `flask webcall keys hash-plain`"
+        yield Finding("API keys", "warning", f"{plain} stored in plain text", fix)
     unusable = [
         f"{entry.id} in {entry.backend}: unusable record" for entry in keys if entry.state == "unusable"
     ]
-    mend = f"mend the records: user_email and api_key_hash are needed, in their types; {PUBLISHABLE_NEEDS}"
-    yield from _some("API keys", "failed", unusable, mend)
+    fix = f"fix the records: user_email and api_key_hash are needed, in their types; {PUBLISHABLE_NEEDS}"
+    yield from _some("API keys", "failed", unusable, fix)
     lines = [
         f"{entry.id} in {entry.backend}: {fault}"
         for entry in keys
         if entry.state == "active" and (fault := _fault_in_origins(entry.record))
     ]
-    yield from _some("API keys", "warning", lines, "such an origin matches no page: mend allowed_origins")
+    yield from _some("API keys", "warning", lines, "such an origin matches no page: fix allowed_origins")
 
     lines = [
         f"{entry.id} in {entry.backend}: its rate_limit is {fault}"
         for entry in keys
         if entry.state == "active" and (fault := _fault_in_rate(entry.record))
     ]
-    yield from _some("API keys", "warning", lines, "mend rate_limit: until then limits.per_key holds for it")
+    yield from _some("API keys", "warning", lines, "fix rate_limit: until then limits.per_key holds for it")
 
 
 def _fault_in_origins(record: Record) -> str:
@@ -181,14 +181,14 @@ def _together(keys: list[KeyEntry], definitions: list[Record]) -> Iterator[Findi
         f"{entry.id}: its owner {entry.record.get('user_email')} has no assistant, so that calls get a 404"
         for entry in lost
     ]
-    mend = "user_email of a key and assistant_created_by_email of an assistant have to be the same"
-    yield from _some("API keys", "warning", lines, mend)
+    fix = "user_email of a key and assistant_created_by_email of an assistant have to be the same"
+    yield from _some("API keys", "warning", lines, fix)
     lines = [
         f"{entry.id}: lists assistants that no store has: {', '.join(absent)}"
         for entry in active
         if (absent := sorted(set(entry.record.get("allowed_assistants") or ()) - there))
     ]
-    yield from _some("API keys", "warning", lines, "mend its allowed_assistants, or store the assistants")
+    yield from _some("API keys", "warning", lines, "fix its allowed_assistants, or store the assistants")
 
 
 def _one_assistant(stores: list[Side], assistant_id: str, keys: list[KeyEntry]) -> Iterator[Finding]:
@@ -199,19 +199,19 @@ def _one_assistant(stores: list[Side], assistant_id: str, keys: list[KeyEntry]) 
         owner = record.get("assistant_created_by_email")
         faults = _faults(record)
         if faults:
-            yield Finding(part, "failed", f"in {side.name}, and cannot be used: {faults}", "mend it")
+            yield Finding(part, "failed", f"in {side.name}, and cannot be used: {faults}", "fix it")
         elif not record.get("assistant_is_active", True):
             yield Finding(part, "failed", f"in {side.name}, inactive", "set assistant_is_active to true")
         else:
             told = f"in {side.name}, active, its owner is {owner}: keys of others get a 404"
             yield Finding(part, "ok", told)
         if len(keys) < _LOOKED_AT and not any(_may_call(entry, assistant_id, owner) for entry in keys):
-            mend = f"run `flask webcall keys create --owner {owner}`"
-            yield Finding(part, "warning", "no active API key may call it", mend)
+            fix = f"run `flask webcall keys create --owner {owner}`"
+            yield Finding(part, "warning", "no active API key may call it", fix)
     if not found:
         asked = ", ".join(f"{side.name} ({side.place})" if side.place else side.name for side in able)
-        mend = "run `flask webcall assistants list` for those that are there"
-        yield Finding(part, "failed", f"no store has it; asked: {asked or 'none'}", mend)
+        fix = "run `flask webcall assistants list` for those that are there"
+        yield Finding(part, "failed", f"no store has it; asked: {asked or 'none'}", fix)
 
 
 def _may_call(entry: KeyEntry, assistant_id: str, owner: object) -> bool:

@@ -97,7 +97,7 @@ def find_key(validators: Validators, id_or_hash: str) -> list[KeyEntry]:
             f"{len(hashes)} keys have this id; say which by the beginning of its hash: {shown}"
         )
     if not hashes[0]:
-        raise WebCallError("the record of this key has neither api_key_hash nor api_key: mend it first")
+        raise WebCallError("the record of this key has neither api_key_hash nor api_key: fix it first")
     return found
 
 

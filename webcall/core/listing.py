@@ -118,8 +118,8 @@ class Listing:
                 following = assistant_id
                 break
         if faulty:
-            mend = "`flask webcall check` names them"
-            log.warning("records left out of a listing", count=len(faulty), first=faulty[0], mend=mend)
+            fix = "`flask webcall check` names them"
+            log.warning("records left out of a listing", count=len(faulty), first=faulty[0], fix=fix)
         return Page(found, following)
 
     def _of_key(self, allowed: frozenset[str], after: str) -> Iterator[tuple[str, Stores]]:

@@ -39,7 +39,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class _Stop(Exception):
-    """Rendering was given up. The message says why and how to mend it, whoever's fault it is."""
+    """Rendering was given up. The message says why and how to fix it, whoever's fault it is."""
 
 
 def check_template(text: str) -> None:
@@ -189,7 +189,7 @@ class _Value:
         except ValueError:
             raise _Stop(
                 "a value cannot be written (half of a surrogate pair, or a number of thousands of digits):"
-                " mend it"
+                " fix it"
             ) from None
         self._context.count_text(size)
         return text

@@ -116,16 +116,16 @@ class _Tags:
         if tag.sigil == "!":
             return
         if tag.sigil == "=":
-            told, mend = "a tag changes the delimiters", "keep {{ and }}"
+            told, fix = "a tag changes the delimiters", "keep {{ and }}"
         elif not tag.name:
-            told, mend = "a tag names nothing", "write a name between the braces"
+            told, fix = "a tag names nothing", "write a name between the braces"
         elif tag.sigil == ">":
-            told, mend = f"{tag} is a partial", "write the text itself in its place"
+            told, fix = f"{tag} is a partial", "write the text itself in its place"
         elif tag.sigil in _OPENERS and len(self.open) == NESTING_LIMIT:
-            told, mend = f"{tag} is nested too deep", f"use at most {NESTING_LIMIT} sections in one another"
+            told, fix = f"{tag} is nested too deep", f"use at most {NESTING_LIMIT} sections in one another"
         else:
             return
-        raise TemplateError(f"{told} ({_where(template, tag)}): {mend}")
+        raise TemplateError(f"{told} ({_where(template, tag)}): {fix}")
 
     def _follow(self, tag: _Tag) -> None:
         self.last = tag

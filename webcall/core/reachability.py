@@ -71,8 +71,8 @@ def _service_address(config: Config) -> SplitResult | None:
     return urlsplit(config.http.public_url) if config.http.public_url else None
 
 
-def _warning(message: str, mend: str) -> Finding:
-    return Finding(PART, "warning", message, mend)
+def _warning(message: str, fix: str) -> Finding:
+    return Finding(PART, "warning", message, fix)
 
 
 def _port(address: SplitResult) -> int | None:

@@ -48,7 +48,7 @@ class ServerClock:
         ahead_s = (self._heard[1] - datetime.now(UTC)).total_seconds()
         before, self.ahead_s = self.off, ahead_s
         if self.off and not before:
-            mend = "set this machine's clock, and LiveKit's, by a time server"
-            log.error("clocks differ", livekit_ahead_s=round(ahead_s), mend=mend)
+            fix = "set this machine's clock, and LiveKit's, by a time server"
+            log.error("clocks differ", livekit_ahead_s=round(ahead_s), fix=fix)
         elif before and not self.off:
             log.warning("clocks agree again")

@@ -1,4 +1,4 @@
-"""Request bodies: strict JSON, and nothing else, or a 422 that says what to mend."""
+"""Request bodies: strict JSON, and nothing else, or a 422 that says what to fix."""
 
 from __future__ import annotations
 

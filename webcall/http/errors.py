@@ -22,7 +22,7 @@ NOT_FOUND = (
     "and if it has a list, those on it."
 )
 NO_TEXT = "This assistant speaks in real time and has no typed chat. Send the request without text_only."
-INVALID = "The request is not valid. data.errors lists what to mend."
+INVALID = "The request is not valid. data.errors lists what to fix."
 FORBIDDEN = (
     "This API key may not be used from here: its list of origins does not hold this page's, "
     "or it may stand in a web page only and the request has no Origin."
@@ -96,7 +96,7 @@ def failed(error: Exception) -> Response:
         log.error("backend failed", error=str(error), **describe(error))
     elif isinstance(error, errors.TemplateError):
         # Its message quotes the prompt's tags.
-        log.error("template cannot be used", field=error.field, mend="`flask webcall check` shows where")
+        log.error("template cannot be used", field=error.field, fix="`flask webcall check` shows where")
     elif isinstance(error, errors.WebCallError):
         log.error("call failed", error=str(error))
     else:

@@ -1,4 +1,4 @@
-"""Query strings: known arguments, each once, or a 422 that says what to mend."""
+"""Query strings: known arguments, each once, or a 422 that says what to fix."""
 
 from __future__ import annotations
 

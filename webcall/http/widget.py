@@ -31,7 +31,7 @@ def init_app(app: Flask) -> None:
     if not library.is_file():
         log.warning(
             "no widget: LiveKit's library for browsers is missing",
-            mend="fetch it with `python -m scripts.frontend`, or set WEBCALL_WIDGET=false",
+            fix="fetch it with `python -m scripts.frontend`, or set WEBCALL_WIDGET=false",
         )
         return
     paths = {name: STATIC / name for name in (*_WITH_THE_CALL, *AT_ONCE)}

@@ -190,7 +190,7 @@ def test_faults_name_the_place_and_no_value(tmp_path, caplog, name, text, told):
     assert str(caught.value) in caplog.text
     assert "s3cret" not in caplog.text + str(caught.value)
     assert hash_api_key("s3cret") not in caplog.text
-    with pytest.raises(RecordError):  # nothing is written over what a person may still mend
+    with pytest.raises(RecordError):  # nothing is written over what a person may still fix
         keys.add_key({"api_key": "k", "user_email": "o"})
     assert path.read_bytes() == (text if isinstance(text, bytes) else text.encode())
 

@@ -128,13 +128,13 @@ def test_a_child_that_dies_is_replaced(tmp_path, open_keys, a_key, monkeypatch, 
         keys = open_keys(path)
     assert "indexing process ended with status -9" in caplog.text
 
-    def mended():
+    def fixed():
         try:
             return keys.validate("k")
         except BackendError:
             return False
 
-    eventually(mended)
+    eventually(fixed)
 
 
 def test_close_ends_the_thread_and_the_child(tmp_path, open_keys, a_key, monkeypatch, caplog):

@@ -144,7 +144,7 @@ def test_a_request_waits_for_a_load_that_began_after_its_change(tmp_path, open_k
 
 
 def test_a_broken_edit_is_logged_once_and_the_last_good_contents_serve(tmp_path, open_keys, a_key, caplog):
-    """Each broken state is one line; the keys go on, ping tells, and a mended file is used at once."""
+    """Each broken state is one line; the keys go on, ping tells, and a fixed file is used at once."""
     caplog.set_level(logging.INFO, "plugins.file")
     path = tmp_path / "keys.json"
     path.write_text(json.dumps([a_key("k")]))
@@ -214,13 +214,13 @@ def test_a_fault_of_the_machine_is_tried_again(tmp_path, open_keys, a_key, monke
             keys._source.refresh()
     assert len(caplog.records) == 1
 
-    def mended():
+    def fixed():
         try:
             return keys.validate("k") is not None
         except BackendError:
             return False
 
-    eventually(mended)
+    eventually(fixed)
     assert keys.ping() is None
 
 

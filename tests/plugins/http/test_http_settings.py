@@ -21,7 +21,7 @@ from tests.support.company import SECRET
     ],
 )
 def test_unusable_settings_are_told_without_quoting_them(settings: dict[str, str], told: str) -> None:
-    """A fault comes with its mend, and no value."""
+    """A fault comes with its fix, and no value."""
     with pytest.raises(ValidationError) as caught:
         HttpSettings().load({"secret": SECRET, **settings})
     assert told in str(caught.value.messages)

@@ -47,7 +47,7 @@ def test_settings_have_the_documented_defaults() -> None:
     ],
 )
 def test_malformed_uri_is_a_fault_without_its_password(uri: str) -> None:
-    """A URI that the driver cannot use is a fault that tells the mend and nothing of the password."""
+    """A URI that the driver cannot use is a fault that tells the fix and nothing of the password."""
     found = faults({"uri": uri})
     assert list(found) == ["uri"]
     assert "mongodb://user:password@host" in str(found) or "option" in str(found)

@@ -24,7 +24,7 @@ def test_a_deployment_from_nothing(url: str, make_app: MakeApp) -> None:
     chosen = {"WEBCALL_VALIDATORS": "sql", "WEBCALL_STORES": "sql", "DATABASE_URL": url}
     app = make_app(NO_LIVEKIT | chosen)
     run, client = run_on(app), app.test_client()
-    # Nothing is there yet: an outage with a mend, and not an unknown key.
+    # Nothing is there yet: an outage with a fix, and not an unknown key.
     assert client.get("/web_call/assistants", headers=bearer("lvk_unknown")).status_code == 500
     findings = loaded(run("check", "--json", status=1))
     assert any("flask webcall sql init" in finding["message"] for finding in findings)

@@ -45,7 +45,7 @@ def said(keys: SqlKeys, api_key: str = KEY) -> str:
 
 
 def test_a_restart_under_load_gives_no_wrong_answer(keys: SqlKeys, postgres_outage: PostgresServer) -> None:
-    """Through a restart 64 threads get right answers or outages, by few connections, and it mends itself."""
+    """Through a restart 64 threads get right answers or outages, by few connections, and it recovers."""
     answers: Counter[tuple[str, str]] = Counter()
     over, counting = threading.Event(), threading.Lock()
 

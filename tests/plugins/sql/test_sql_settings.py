@@ -49,7 +49,7 @@ def test_a_file_is_its_owners(tmp_path: Path) -> None:
     ],
 )
 def test_an_unusable_url_is_told_without_quoting_it(written: str, told: str) -> None:
-    """What is wrong with a URL is told with a mend, and nothing of it is quoted."""
+    """What is wrong with a URL is told with a fix, and nothing of it is quoted."""
     with pytest.raises(ValidationError) as caught:
         SqlSettings().load({"url": written})
     [line] = caught.value.messages_dict["url"]

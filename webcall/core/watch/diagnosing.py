@@ -34,8 +34,8 @@ def look_at_watcher(config: Config) -> Iterator[Finding]:
         late = swept_s is None or float(swept_s) > 3 * config.watch.sweep_s + config.livekit.timeout_s
         ours = _takes_our_events(config)
     except (urllib.error.HTTPError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        mend = "set watch.bind (WEBCALL_WATCH_BIND) to an address of its own"
-        yield Finding("watch", "warning", f"what answers at {bind} is no watcher", mend)
+        fix = "set watch.bind (WEBCALL_WATCH_BIND) to an address of its own"
+        yield Finding("watch", "warning", f"what answers at {bind} is no watcher", fix)
         return
     except OSError:
         yield Finding(
@@ -61,8 +61,8 @@ def look_at_watcher(config: Config) -> Iterator[Finding]:
             f"if these are not two addresses of one LiveKit, {_ELSEWHERE}",
         )
     elif late:
-        mend = "look at its log, and at livekit's line here"
-        yield Finding("watch", "warning", f"the watcher at {bind} has not seen LiveKit's rooms lately", mend)
+        fix = "look at its log, and at livekit's line here"
+        yield Finding("watch", "warning", f"the watcher at {bind} has not seen LiveKit's rooms lately", fix)
     elif calls and not events:
         yield Finding(
             "watch",

@@ -1,4 +1,4 @@
-// Words for who visits a page: they know no key, and mend no settings. No DOM.
+// Words for who visits a page: they know no key, and fix no settings. No DOM.
 
 /** @typedef {import("./failures.js").Failure} Failure */
 /** @typedef {import("./failures.js").FailureCode} FailureCode */
