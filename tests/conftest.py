@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.support.toxiproxy",
     "tests.support.chromium",
     "tests.support.deployment",
+    "tests.support.accessibility",
     "tests.support.fake_livekit",
     "tests.support.make_run",
     "tests.support.watch",

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from scripts import frontend
 from tests.browser.conftest import MakeVisitor
-from tests.support import programs
+from tests.support.accessibility import looks, picture, serious
 from tests.support.browser import Visitor
-from tests.support.deployment import KEY, ROOT, Service
-
-PICTURES = ROOT / "build" / "pictures"
-_AXE = """async () => {
-  const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
-  return violations.map(({ id, impact, nodes }) => [impact, id, nodes.map((node) => node.html)]);
-}"""
+from tests.support.deployment import KEY, Service
 
 
-@pytest.fixture(scope="session")
-def axe() -> Path:
-    """axe-core, which finds what keeps people out."""
-    try:
-        return frontend.ensure_modules() / "axe-core" / "axe.min.js"
-    except frontend.NoFrontend as error:
-        programs.without("axe-core", str(error))
-
-
-def serious(visitor: Visitor) -> list[Any]:
-    """Return what axe-core calls serious or critical in the page as it stands."""
-    return [found for found in visitor.page.evaluate(_AXE) if found[0] in ("serious", "critical")]
-
-
-def picture(visitor: Visitor, name: str) -> None:
-    """Take a picture for a look; the folder is git's to ignore, and two runs may write at once."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    unfinished = PICTURES / f".{name}.{os.getpid()}.png"
-    visitor.page.screenshot(path=unfinished, full_page=True)
-    unfinished.replace(PICTURES / f"{name}.png")
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("light", {"color_scheme": "light"}),
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"color_scheme": "light", "viewport": {"width": 360, "height": 740}, "has_touch": True}),
-    ],
-)
+@looks
 def test_nothing_keeps_anybody_out(
     visitor_of: MakeVisitor, playground: Service, axe: Path, name: str, options: dict[str, Any]
 ) -> None:
@@ -64,19 +25,19 @@ def test_nothing_keeps_anybody_out(
     page.click("#start")
     visitor.notice("key_refused", 5)
     visitor.faults.clear()
-    assert serious(visitor) == []
+    assert serious(visitor.page) == []
     visitor.call()
     visitor.until_said(r"\bAda\b")
     visitor.type("what can you do")
     visitor.until_said("spell")
     page.click("summary")
-    assert serious(visitor) == []
+    assert serious(visitor.page) == []
     width = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]
-    picture(visitor, name)
+    picture(visitor.page, name)
     page.click("#hangup")
     visitor.until_state("ended")
-    assert serious(visitor) == []
+    assert serious(visitor.page) == []
 
 
 def test_a_call_needs_no_mouse(visitor: Visitor) -> None:

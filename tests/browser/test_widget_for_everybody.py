@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from scripts import frontend
 from tests.browser.conftest import MakeShopper
-from tests.browser.test_page import _AXE, picture
-from tests.support import programs
+from tests.support.accessibility import looks, picture, serious
 from tests.support.site import Shop, Shopper
 
 MOUNT = """async ([url, key]) => {
@@ -23,55 +19,34 @@ HEAR_KEYS = "() => { globalThis.heard = []; addEventListener('keydown', ({ key }
 ANIMATED = "(found) => Promise.all(found.getAnimations().map((one) => one.finished))"
 
 
-@pytest.fixture(scope="session")
-def axe_core() -> Path:
-    """axe-core, which finds what keeps people out."""
-    try:
-        return frontend.ensure_modules() / "axe-core" / "axe.min.js"
-    except frontend.NoFrontend as error:
-        programs.without("axe-core", str(error))
-
-
-def serious(shopper: Shopper) -> list[Any]:
-    """Return what axe-core calls serious or critical in the page as it stands."""
-    return [found for found in shopper.page.evaluate(_AXE) if found[0] in ("serious", "critical")]
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("light", {"color_scheme": "light"}),
-        ("dark", {"color_scheme": "dark"}),
-        ("phone", {"color_scheme": "light", "viewport": {"width": 360, "height": 740}, "has_touch": True}),
-    ],
-)
+@looks
 def test_nothing_keeps_anybody_out(
-    shopper_of: MakeShopper, shop: Shop, axe_core: Path, name: str, options: dict[str, Any]
+    shopper_of: MakeShopper, shop: Shop, axe: Path, name: str, options: dict[str, Any]
 ) -> None:
     """axe-core finds nothing serious before, in and after a call, and nothing overflows the page."""
     shopper = shopper_of(**options)
-    shopper.page.add_init_script(path=axe_core)
+    shopper.page.add_init_script(path=axe)
     link = shop.link()
     shopper.page.goto(link)
     shopper.part(".launcher").wait_for()
-    assert serious(shopper) == []
+    assert serious(shopper.page) == []
     shopper.begin(link)
     shopper.until_call("joined")
     shopper.until_heard("Ada")
     shopper.write("what can you do")
     shopper.until_heard("spell")
     shopper.part(".panel").evaluate(ANIMATED)
-    assert serious(shopper) == []
+    assert serious(shopper.page) == []
     width = shopper.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]
     box = shopper.part(".panel").bounding_box()
     assert box is not None
     assert min(box["x"], box["y"]) >= 0
-    picture(shopper, f"widget-{name}")
+    picture(shopper.page, f"widget-{name}")
     shopper.button("Hang up").click()
     shopper.until_call("ended")
-    assert serious(shopper) == []
-    picture(shopper, f"widget-{name}-ended")
+    assert serious(shopper.page) == []
+    picture(shopper.page, f"widget-{name}-ended")
 
 
 def test_a_call_needs_no_mouse(shopper: Shopper, shop: Shop) -> None:

@@ -22,20 +22,13 @@ BACK_S = 5
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeLiveKit]:
-    server = FakeLiveKit()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def gauge() -> Gauge:
     return Gauge("away", "Of the tests.", registry=CollectorRegistry())
 
 
 @pytest.fixture
-def livekit(fake: FakeLiveKit, gauge: Gauge) -> Iterator[LiveKit]:
-    client = LiveKit(LiveKitConfig(fake.url, "", "key", "s" * 32, "agent", TIMEOUT_S), gauge)
+def livekit(fake_livekit: FakeLiveKit, gauge: Gauge) -> Iterator[LiveKit]:
+    client = LiveKit(LiveKitConfig(fake_livekit.url, "", "key", "s" * 32, "agent", TIMEOUT_S), gauge)
     yield client
     client.close()
 
@@ -78,26 +71,28 @@ def hang(_: Exchange) -> None:
 
 
 def test_a_hanging_livekit_costs_the_first_callers_only(
-    livekit: LiveKit, fake: FakeLiveKit, gauge: Gauge
+    livekit: LiveKit, fake_livekit: FakeLiveKit, gauge: Gauge
 ) -> None:
     """After some time-outs in a row callers get their answer at once, and LiveKit gets pings alone."""
-    fake.script = hang
+    fake_livekit.script = hang
     assert fail_at_once(livekit) == ["timeout"] * MOST_FAILURES
     assert gauge._value.get() == 1
-    asked, began = fake.count("CreateRoom"), time.monotonic()
+    asked, began = fake_livekit.count("CreateRoom"), time.monotonic()
     assert [kind_of_failure(livekit) for _ in range(100)] == ["away"] * 100
     assert time.monotonic() - began < TIMEOUT_S
-    assert fake.count("CreateRoom") == asked
-    fake.script = Exchange.serve
+    assert fake_livekit.count("CreateRoom") == asked
+    fake_livekit.script = Exchange.serve
     until_closed(livekit)
     assert gauge._value.get() == 0
     for number in range(20):
         assert create(livekit, f"helper_after_{number}").people == 0
 
 
-def test_the_other_questions_of_callers_are_turned_away_too(livekit: LiveKit, fake: FakeLiveKit) -> None:
+def test_the_other_questions_of_callers_are_turned_away_too(
+    livekit: LiveKit, fake_livekit: FakeLiveKit
+) -> None:
     """A repeat with an Idempotency-Key, which asks for rooms first, does not wait either."""
-    fake.script = hang
+    fake_livekit.script = hang
     fail_at_once(livekit)
     for ask in (lambda: livekit.rooms(["helper_1"]), lambda: livekit.has_newcomers("helper_1")):
         with pytest.raises(LiveKitError) as caught:
@@ -105,19 +100,19 @@ def test_the_other_questions_of_callers_are_turned_away_too(livekit: LiveKit, fa
         assert caught.value.kind == "away"
 
 
-def test_a_ping_asks_livekit_itself(livekit: LiveKit, fake: FakeLiveKit) -> None:
+def test_a_ping_asks_livekit_itself(livekit: LiveKit, fake_livekit: FakeLiveKit) -> None:
     """What /ready and `check` are told is LiveKit's answer, not the breaker's."""
 
     def rooms_hang(exchange: Exchange) -> None:
         if exchange.method != "CreateRoom":
             exchange.serve()
 
-    fake.script = hang
+    fake_livekit.script = hang
     fail_at_once(livekit)
     with pytest.raises(LiveKitError) as caught:
         livekit.ping()
     assert caught.value.kind == "timeout"
-    fake.script = rooms_hang
+    fake_livekit.script = rooms_hang
     livekit.ping()
 
 
@@ -130,26 +125,26 @@ def test_a_ping_asks_livekit_itself(livekit: LiveKit, fake: FakeLiveKit) -> None
     ],
 )
 def test_what_a_request_caused_is_no_outage(
-    livekit: LiveKit, fake: FakeLiveKit, status: str, body: bytes
+    livekit: LiveKit, fake_livekit: FakeLiveKit, status: str, body: bytes
 ) -> None:
     """However many requests LiveKit refuses, the next one is asked for."""
-    fake.script = lambda exchange: exchange.answer(body, status, "application/json")
+    fake_livekit.script = lambda exchange: exchange.answer(body, status, "application/json")
     kinds = {kind_of_failure(livekit) for _ in range(4 * MOST_FAILURES)}
     assert kinds <= {"refused", "unauthorized"}
-    fake.script = Exchange.serve
+    fake_livekit.script = Exchange.serve
     create(livekit)
 
 
-def test_failures_count_in_a_row(livekit: LiveKit, fake: FakeLiveKit) -> None:
+def test_failures_count_in_a_row(livekit: LiveKit, fake_livekit: FakeLiveKit) -> None:
     """An answer between failures begins the count anew: a LiveKit that fails now and then is asked on."""
     for _ in range(3):
-        fake.script = Exchange.reset
+        fake_livekit.script = Exchange.reset
         assert {kind_of_failure(livekit) for _ in range(MOST_FAILURES - 1)} == {"broken"}
-        fake.script = Exchange.serve
+        fake_livekit.script = Exchange.serve
         create(livekit)
 
 
-def test_error_statuses_about_one_request(livekit: LiveKit, fake: FakeLiveKit) -> None:
+def test_error_statuses_about_one_request(livekit: LiveKit, fake_livekit: FakeLiveKit) -> None:
     """A LiveKit that answers one caller with 500 and all else well is never away for longer than a ping."""
 
     def fail_one(exchange: Exchange) -> None:
@@ -158,14 +153,14 @@ def test_error_statuses_about_one_request(livekit: LiveKit, fake: FakeLiveKit) -
         else:
             exchange.serve()
 
-    fake.script = fail_one
+    fake_livekit.script = fail_one
     for _ in range(4 * MOST_FAILURES):
         assert kind_of_failure(livekit, "poison") in ("answer", "away")
     until_closed(livekit)
     assert kind_of_failure(livekit, "poison") == "answer", "it was let through again"
 
 
-def test_pings_are_answered_and_nothing_else(livekit: LiveKit, fake: FakeLiveKit) -> None:
+def test_pings_are_answered_and_nothing_else(livekit: LiveKit, fake_livekit: FakeLiveKit) -> None:
     """Where LiveKit answers pings and hangs with the rest, one caller at a time waits, the others do not."""
     tried = threading.Event()
 
@@ -175,16 +170,16 @@ def test_pings_are_answered_and_nothing_else(livekit: LiveKit, fake: FakeLiveKit
         else:
             tried.set()
 
-    fake.script = hang
+    fake_livekit.script = hang
     fail_at_once(livekit)
     tried.clear()
-    fake.script = pings_only
+    fake_livekit.script = pings_only
     with ThreadPoolExecutor(1) as pool:
         waiting = trial(pool, livekit, tried)
         assert {kind_of_failure(livekit) for _ in range(20)} == {"away"}
         assert waiting.result() == "timeout"
     assert kind_of_failure(livekit) == "away", "the trial failed: it is open again"
-    fake.script = Exchange.serve
+    fake_livekit.script = Exchange.serve
     until_closed(livekit)
 
 
@@ -198,11 +193,11 @@ def trial(pool: ThreadPoolExecutor, livekit: LiveKit, tried: threading.Event) ->
     pytest.fail("no request was let through")
 
 
-def test_a_client_that_is_closed_while_livekit_is_away(livekit: LiveKit, fake: FakeLiveKit) -> None:
+def test_a_client_that_is_closed_while_livekit_is_away(livekit: LiveKit, fake_livekit: FakeLiveKit) -> None:
     """Closing ends the pings, and whoever uses the client again begins anew."""
-    fake.script = hang
+    fake_livekit.script = hang
     fail_at_once(livekit)
     livekit.close()
     assert not any(thread.name == "livekit" for thread in threading.enumerate())
-    fake.script = Exchange.serve
+    fake_livekit.script = Exchange.serve
     create(livekit)

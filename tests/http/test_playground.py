@@ -16,7 +16,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from scripts import frontend
-from tests.support import programs
 from tests.support.deployment import ROOT, MakeApp, store_records
 from webcall.errors import ConfigError
 from webcall.http import playground
@@ -28,15 +27,6 @@ LIVEKIT = {
     "LIVEKIT_API_KEY": "key",
     "LIVEKIT_API_SECRET": "s" * 32,
 }
-
-
-@pytest.fixture(scope="session")
-def library() -> Path:
-    """LiveKit's library for browsers."""
-    try:
-        return frontend.ensure_library()
-    except frontend.NoFrontend as error:
-        programs.without("livekit-client", str(error))
 
 
 @pytest.fixture

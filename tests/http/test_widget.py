@@ -9,23 +9,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from scripts import frontend
-from tests.support import programs
 from tests.support.deployment import MakeApp
 from webcall.http import widget
 
 LIVEKIT = {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
 MOST_BYTES = 25 * 1024
 OPEN = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
-
-
-@pytest.fixture(scope="session")
-def library() -> Path:
-    """LiveKit's library for browsers."""
-    try:
-        return frontend.ensure_library()
-    except frontend.NoFrontend as error:
-        programs.without("livekit-client", str(error))
 
 
 @pytest.fixture
