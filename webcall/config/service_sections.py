@@ -61,7 +61,9 @@ class LimitsSection(Section):
     )
     required = fields.Boolean(
         load_default=False,
-        metadata={"description": "whether requests get 503 while the storage is down, instead of passing"},
+        metadata={
+            "description": "whether requests get 503 while the storage is down, instead of passing uncounted"
+        },
     )
 
 
@@ -87,7 +89,7 @@ class HttpSection(Section):
         metadata={"description": "whether /widget.js is served, a call button for pages"},
     )
     public_url = text(
-        "the service's address as browsers see it, for links; empty: made of bind",
+        "the service's address as browsers see it, for links; empty: derived from bind",
         load_default="",
         validate=optional_web_address,
     )

@@ -46,7 +46,7 @@ class LiveKitSection(Section):
         load_default="api-agent",
         validate=unspaced,
     )
-    timeout_s = seconds(5, 0.1, 60, "for one whole exchange with LiveKit, its repeats included")
+    timeout_s = seconds(5, 0.1, 60, "time-out for one whole exchange with LiveKit, including repeats")
 
     @validates_schema
     def _previous_pair_is_whole(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -70,7 +70,9 @@ class CallSection(Section):
         60, 1, 86400, "the token's lifetime; the room waits as long, plus LiveKit's 60 s of leeway"
     )
     departure_timeout_s = whole(20, 1, 3600, "how long the room waits for a caller who dropped out")
-    max_duration_s = whole(3600, 0, 604800, "how long a call may last, told to its assistant; 0: for ever")
+    max_duration_s = whole(
+        3600, 0, 604800, "the longest a call may last, passed to its assistant; 0: no limit"
+    )
 
 
 class TracesSection(Section):
@@ -79,7 +81,7 @@ class TracesSection(Section):
     MAKES = TracesConfig
 
     endpoint = text(
-        "where OpenTelemetry traces go, by OTLP over HTTP: http://127.0.0.1:4318; empty: there are none",
+        "where OpenTelemetry traces go, by OTLP over HTTP: http://127.0.0.1:4318; empty: no traces",
         load_default="",
         validate=traces_endpoint,
     )

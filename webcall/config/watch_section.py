@@ -17,14 +17,14 @@ class WatchSection(Section):
         load_default="127.0.0.1:8084",
         validate=one_address,
     )
-    sweep_s = seconds(10, 0.1, 3600, "how often the watcher looks at all rooms, whatever events tell")
+    sweep_s = seconds(10, 0.1, 3600, "how often the watcher polls all rooms, in addition to LiveKit's events")
     grace_s = seconds(
         10,
         0.1,
         600,
-        "how long a person may be without an assistant before one is sent; each further try waits twice that",
+        "how long a person may be without an assistant before one is sent; further tries wait twice as long",
     )
     tries = whole(3, 1, 20, "assistants sent after the first one before the call is given up")
     overtime_s = seconds(
-        30, 0, 3600, "how long past call.max_duration_s a call is left to its assistant before it is closed"
+        30, 0, 3600, "how long after call.max_duration_s a call is closed that its assistant has not ended"
     )

@@ -35,8 +35,8 @@ class WorkerSection(Section):
         load_default=(),
         validate=validate.ContainsOnly(["api_key", "base_url"], error="names more than api_key and base_url"),
         metadata={
-            "description": "what a definition may bring of its own, `api_key`, `base_url`; "
-            "whoever writes one could make the worker call inner addresses"
+            "description": "what a definition may set itself, `api_key`, `base_url`; "
+            "its author could make the worker call internal addresses"
         },
     )
     max_calls = whole(0, 0, 10000, "calls at once in one worker; 0: by its cores and memory")
