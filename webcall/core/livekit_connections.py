@@ -1,8 +1,8 @@
 """Kept connections to LiveKit, for request threads.
 
 A request thread sends and waits itself. To hand the same exchange to an event loop in another thread costs
-ten times the processor time of sending it (benchmarks/PROFILE.md). Only opening a connection, which is rare,
-is left to the loop: names are looked up and addresses tried there, where both can be given up.
+twenty times the processor time of sending it (benchmarks/PROFILE.md). Only opening a connection, which is
+rare, is left to the loop: names are looked up and addresses tried there, where both can be given up.
 """
 
 from __future__ import annotations
