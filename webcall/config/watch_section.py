@@ -22,7 +22,7 @@ class WatchSection(Section):
         10,
         0.1,
         600,
-        "how long a person may be without an assistant before one is sent; each further wait is twice as long",
+        "how long a person may be without an assistant before one is sent; each next wait is twice as long",
     )
     tries = whole(3, 1, 20, "assistants sent after the first one before the call is given up")
     overtime_s = seconds(
