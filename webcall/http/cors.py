@@ -6,9 +6,10 @@ It opens nothing: a browser sends no credentials along, and a key's own origins 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from flask import Flask, Response, request
-from flask_cors import CORS
+from flask_cors import CORS, cross_origin
 
 from webcall.origins import origin_pattern
 
@@ -29,12 +30,27 @@ def init_app(app: Flask, origins: tuple[str, ...], more_headers: tuple[str, ...]
     everybody = origins == ("*",)
     # flask-cors takes plain text with brackets in it for a regular expression.
     allowed = "*" if everybody else [_expression(text) for text in origins]
+    options: dict[str, Any] = {
+        "origins": allowed,
+        "methods": ["GET", "POST"],
+        "allow_headers": [*ALLOWED_HEADERS, *more_headers],
+        "expose_headers": list(EXPOSED_HEADERS),
+        "supports_credentials": False,
+        "send_wildcard": everybody,
+        "always_send": everybody,
+        "max_age": _MAX_AGE_S,
+        "vary_header": False,
+    }
+
+    @cross_origin(**options, automatic_options=False)
+    def preflight() -> Response:
+        return Response(status=204)
 
     @app.before_request
     def answer_preflight() -> Response | None:
         # Here and not by the routes: a script has to see the 404 of a wrong address, too.
-        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        return Response(status=204) if preflight and "Origin" in request.headers else None
+        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        return preflight() if asks and "Origin" in request.headers else None
 
     @app.after_request
     def vary(response: Response) -> Response:
@@ -46,19 +62,17 @@ def init_app(app: Flask, origins: tuple[str, ...], more_headers: tuple[str, ...]
             response.headers.pop("Access-Control-Allow-Origin", None)
         return response
 
-    CORS(
-        app,
-        origins=allowed,
-        methods=["GET", "POST"],
-        allow_headers=[*ALLOWED_HEADERS, *more_headers],
-        expose_headers=list(EXPOSED_HEADERS),
-        supports_credentials=False,
-        send_wildcard=everybody,
-        always_send=everybody,
-        max_age=_MAX_AGE_S,
-        vary_header=False,
-        intercept_exceptions=False,
-    )
+    if not everybody:
+        CORS(app, **options, intercept_exceptions=False)
+        return
+    exposed = ", ".join(EXPOSED_HEADERS)
+
+    @app.after_request
+    def let_everybody_read(response: Response) -> Response:
+        # The same two for each answer, which flask-cors would find out each time.
+        response.headers.setdefault("Access-Control-Allow-Origin", "*")
+        response.headers.setdefault("Access-Control-Expose-Headers", exposed)
+        return response
 
 
 def _expression(text: str) -> re.Pattern[str]:
