@@ -181,9 +181,13 @@ def test_a_dead_livekit_costs_few_callers_the_timeout(
         )
         assert timed(service)[0] == 200
         with server.frozen():
-            hanging = at_once(60, lambda _: timed(service))
-            assert {status for status, _ in hanging} == {500}
-            assert max(took for _, took in hanging) < 5 + 1
+            deadline = time.monotonic() + 30
+            # Which worker takes a connection is the system's choice, and each has to see for itself.
+            while "\nwebcall_livekit_away 2.0" not in get(service.port, "/metrics").body.decode():
+                assert time.monotonic() < deadline
+                hanging = at_once(60, lambda _: timed(service))
+                assert {status for status, _ in hanging} == {500}
+                assert max(took for _, took in hanging) < 5 + 1
             answered = [timed(service) for _ in range(50)]
             assert {status for status, _ in answered} == {500}
             assert max(took for _, took in answered) < 1
