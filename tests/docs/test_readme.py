@@ -30,6 +30,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEY = "lvk_readme"
 ROUTE = "/web_call/get_token"
+TOKEN_SOURCE = "/web_call/token_source"
 
 Json = dict[str, Any]
 
@@ -101,7 +102,9 @@ def test_settings_table_has_what_an_operator_types() -> None:
 def test_status_table_is_the_documents(document: Json) -> None:
     """The README's statuses and what they mean are those of the OpenAPI document, in order."""
     responses = document["paths"][ROUTE]["post"]["responses"]
-    served = sorted((status, told["description"]) for status, told in responses.items() if status.isdigit())
+    assert "201" in document["paths"][TOKEN_SOURCE]["post"]["responses"]
+    served = [(status, told["description"]) for status, told in responses.items() if status.isdigit()]
+    served = sorted([*served, ("201", f"The same, of `{TOKEN_SOURCE}`.")])
     written = re.findall(r"^\| (\d{3}) \| (.+?) \| .+ \|$", README, re.MULTILINE)
     assert written == served
 
@@ -126,18 +129,38 @@ def test_json_examples_are_of_the_documents_form(document: Json) -> None:
         assert set(answer["data"]) == set(part["content"]["application/json"]["example"]["data"])
 
 
-def test_curl_line_gets_a_token(sample_client: FlaskClient, document: Json) -> None:
-    """What the curl line sends is a good request: the service answers 200."""
-    [line] = [text for text in blocks(README, "sh") if text.startswith("curl")]
+@pytest.mark.parametrize(("path", "status"), [(ROUTE, 200), (TOKEN_SOURCE, 201)])
+def test_curl_lines_get_a_token(sample_client: FlaskClient, document: Json, path: str, status: int) -> None:
+    """What each curl line sends is a good request, and the answer to it is the documented one."""
+    [line] = [text for text in blocks(README, "sh") if text.startswith("curl") and path in text]
     words = shlex.split(line.replace("\\\n", " ").replace("$API_KEY", KEY))
     sent = [words[at + 1] for at, word in enumerate(words) if word == "-H"]
     body = words[words.index("-d") + 1]
-    request = document["paths"][ROUTE]["post"]["requestBody"]
-    jsonschema.validate(json.loads(body), schema(document, request))
-    path = next(word for word in words if word.startswith("http")).partition(":8000")[2]
+    operation = document["paths"][path]["post"]
+    jsonschema.validate(json.loads(body), schema(document, operation["requestBody"]))
     headers = dict(one.split(": ", 1) for one in sent)
     answer = sample_client.post(path, data=body, headers=headers)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
+    jsonschema.validate(answer.json, schema(document, operation["responses"][str(status)]))
+
+
+def test_what_a_token_source_answers(sample_client: FlaskClient) -> None:
+    """The fields that the README names are those of the answer, and they stand at its top."""
+    body = {"room_config": {"agents": [{"agent_name": sample.ASSISTANT_ID}]}}
+    answer = sample_client.post(TOKEN_SOURCE, json=body, headers=bearer(KEY))
+    [told] = re.findall(r"without the envelope:\n(.+?) stand at the top", README)
+    assert answer.json is not None
+    assert set(re.findall(r"`(\w+)`", told)) == set(answer.json)
+
+
+def test_livekits_own_configuration_is_the_one_explained() -> None:
+    """The README's short lines of LiveKit's configuration say what docs/deploy.md explains."""
+    [short] = blocks_under(README, "livekit")
+    deploying = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    [explained] = [text for text in blocks(deploying, "yaml") if text.startswith("room:")]
+    told, meant = yaml.safe_load(short), yaml.safe_load(explained)
+    assert told["room"] == meant["room"]
+    assert told["webhook"]["urls"] == meant["webhook"]["urls"]
 
 
 def test_own_assistant_and_key_get_a_token(
