@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -12,7 +13,10 @@ import pytest
 import webcall.records
 from webcall.errors import RecordError, Refused
 from webcall.interfaces import Caller
+from webcall.record_loading import Loader
 from webcall.records import (
+    AssistantSchema,
+    KeySchema,
     as_json_value,
     assistant_for,
     assistant_from_record,
@@ -166,6 +170,35 @@ def test_a_record_of_any_size_is_read() -> None:
 
     with pytest.raises(RecordError, match="assistant_mode"):
         assistant_from_record(ASSISTANT | {"assistant_mode": Unhashable()})
+
+
+def test_what_is_kept_of_records_is_bounded() -> None:
+    """Whatever its fields hold, lists and objects too, and nothing of a plain key."""
+    loader = Loader(AssistantSchema(), "assistant record")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(200):
+            defaults = {f"name{place}": f"{number} {place} " * 10 for place in range(1000)}
+            loader.load(ASSISTANT | {"assistant_placeholder_defaults": defaults})
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held - before < 24_000_000
+    keys = Loader(KeySchema(), "API key record")
+    plain = {"api_key": "lvk_" + "a" * 43, "user_email": "ada@example.com"}
+    assert keys.load(plain) == keys.load(dict(plain))
+    assert plain["api_key"] not in repr(vars(keys)["_loaded"])
+
+
+@pytest.mark.parametrize("field", ["allowed_origins", "allowed_assistants"])
+@pytest.mark.parametrize("value", [[], ["one"]])
+def test_what_is_done_to_a_loaded_record_stays_there(field: str, value: list[str]) -> None:
+    """A list that one request changes is not the next one's."""
+    keys = Loader(KeySchema(), "API key record")
+    record = {**KEY_RECORD, field: value}
+    keys.load(record)[field].append("more")
+    assert keys.load(record)[field] == value
 
 
 @pytest.mark.parametrize("value", [False, "false", "False", "no", "off", "0", 0])

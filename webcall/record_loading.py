@@ -6,7 +6,7 @@ import copy
 import threading
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 from marshmallow import Schema, ValidationError
@@ -14,9 +14,20 @@ from marshmallow import Schema, ValidationError
 from webcall.errors import RecordError
 from webcall.interfaces import Record
 
-# Of each kind: some hundred records.
-_KEPT_CHARACTERS = 1_000_000
+# Of each kind, in bytes, roughly: some thousand records of the usual size.
+_KEPT_BYTES = 8_000_000
+# What a Python object takes, beside a text's characters.
+_OBJECT_BYTES = 80
+# A plain key is a secret, which has to go with its record.
+_NOT_KEPT = ("api_key",)
 _ABSENT = object()
+
+
+class _Kept(NamedTuple):
+    """What the schema made of a record, and the bytes that this and the record's content take, roughly."""
+
+    loaded: dict[str, Any]
+    size: int
 
 
 class Loader:
@@ -31,26 +42,29 @@ class Loader:
         self._what = what
         self._fields = tuple(schema.load_fields)
         self._lock = threading.Lock()
-        self._loaded: LRUCache[Hashable, dict[str, Any]] = LRUCache(_KEPT_CHARACTERS, getsizeof=_size)
+        self._loaded: LRUCache[Hashable, _Kept] = LRUCache(_KEPT_BYTES, getsizeof=_size)
 
     def load(self, record: Any) -> dict[str, Any]:
         """Return a record's fields in their types; `RecordError` if it is unusable."""
         if not isinstance(record, Mapping):
             raise RecordError(f"{self._what}: not an object with named fields")
+        if any(record.get(name) for name in _NOT_KEPT):
+            return self._load(record)
         content = tuple([_as_content(record[name]) if name in record else _ABSENT for name in self._fields])
         try:
             with self._lock:
-                loaded = self._loaded.get(content)
+                kept = self._loaded.get(content)
         except TypeError:
             # A database's own types need not be hashable; no record of use holds them.
             return self._load(record)
-        if loaded is None:
+        if kept is None:
             loaded = self._load(record)
+            kept = _Kept(loaded, _bytes_of(content) + _bytes_of(loaded))
             # One that is larger than all that is kept is not kept.
             with self._lock, suppress(ValueError):
-                self._loaded[content] = loaded
+                self._loaded[content] = kept
         # What one request does to a list or an object in it must not reach the next one's.
-        return {name: copy.deepcopy(value) if value else value for name, value in loaded.items()}
+        return {name: _own(value) for name, value in kept.loaded.items()}
 
     def _load(self, record: Record) -> dict[str, Any]:
         try:
@@ -61,8 +75,23 @@ class Loader:
         return loaded
 
 
-def _size(loaded: dict[str, Any]) -> int:
-    return 1000 + sum(len(value) for value in loaded.values() if isinstance(value, str))
+def _size(kept: _Kept) -> int:
+    return kept.size
+
+
+def _own(value: Any) -> Any:
+    return copy.deepcopy(value) if isinstance(value, list | dict) else value
+
+
+def _bytes_of(value: Any) -> int:
+    """Return about how much memory a value takes, with all that is in it."""
+    if isinstance(value, str | bytes):
+        return _OBJECT_BYTES + len(value)
+    if isinstance(value, Mapping):
+        return _OBJECT_BYTES + sum(_bytes_of(name) + _bytes_of(item) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return _OBJECT_BYTES + sum(_bytes_of(item) for item in value)
+    return _OBJECT_BYTES
 
 
 def _as_content(value: Any) -> Hashable:

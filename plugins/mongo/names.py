@@ -45,20 +45,23 @@ class _Socket:
 
 def _ask(until: float, *args: Any, **kwargs: Any) -> list[Any]:
     found: list[Any] = []
-    failed: list[OSError] = []
+    failed: list[Exception] = []
 
     def ask() -> None:
         try:
             found.extend(socket.getaddrinfo(*args, **kwargs))
-        except OSError as error:
+        except Exception as error:
             failed.append(error)
 
     # The system's own look-up cannot be ended.
     asking = threading.Thread(target=ask, name="mongo address", daemon=True)
     asking.start()
     asking.join(max(0.0, until - time.monotonic()))
-    if failed:
+    if failed and isinstance(failed[0], OSError):
         raise failed[0]
+    if failed:
+        # A name that no look-up can be made of is a `UnicodeError`, which the driver does not expect.
+        raise OSError("its name cannot be looked up") from failed[0]
     if not found:
         # No `TimeoutError`, which the driver would take for the server's silence, and no `gaierror`, after
         # which it closes all connections: those that are there need no name.

@@ -57,3 +57,18 @@ def test_identities_are_unpredictable() -> None:
     identities = {new_identity() for _ in range(1000)}
     assert len(identities) == 1000
     assert all(len(identity.removeprefix("caller-")) == 32 for identity in identities)
+
+
+def test_each_secret_signs_its_own_tokens() -> None:
+    """A token is signed with the secret that is given, whichever signed the one before."""
+    for secret in (SECRET, "other" * 10, SECRET):
+        token = mint(
+            api_key="key",
+            api_secret=secret,
+            room="room",
+            identity=new_identity(),
+            text_only=False,
+            ttl=timedelta(minutes=1),
+            now=datetime.now(UTC),
+        )
+        assert jwt.decode(token.jwt, secret, algorithms=["HS256"])["video"]["room"] == "room"

@@ -102,7 +102,7 @@ class StrictParser(FlaskParser):
         try:
             return schema.load(self.load_json(req, schema))
         except ValidationError as error:
-            self.handle_error(error)
+            _stop(dict(by_path(error.messages_dict)))
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
         """Answer 422 with marshmallow's messages by field."""

@@ -80,6 +80,16 @@ def test_a_name_of_which_nothing_is_known(names: Names) -> None:
     connection.close()
 
 
+def test_a_name_of_which_no_look_up_can_be_made() -> None:
+    """A label of more than 63 characters is told as such, and not as a look-up that took too long."""
+    connection = Connection(f"mongodb://{'a' * 64}.example:1", "names", TIMEOUT_S)
+    told, took_s = outcome(connection)
+    assert told
+    assert "in time" not in told
+    assert took_s < TIMEOUT_S + SLACK_S
+    connection.close()
+
+
 def test_a_new_connection_to_a_known_server(names: Names, server: MongoServer) -> None:
     """Where one connection is not enough the new one's name is not waited for; the old ones go on."""
     port = server.uri.rpartition(":")[2]
