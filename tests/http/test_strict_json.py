@@ -108,7 +108,7 @@ def test_faults_are_listed_by_field(app: Flask, body: Any, field: str) -> None:
 
 
 def test_a_field_called_json_hides_no_other(app: Flask) -> None:
-    """The parser calls the body `json` in its own faults; a caller's field of that name is one among others."""
+    """The parser calls the body `json` in its own faults; a field of that name is one among others."""
     answer = app.test_client().post(PATH, json={"json": 1, "wrong": 2}, headers=bearer())
     assert answer.json is not None
     assert set(answer.json["data"]["errors"]) == {"json", "wrong", "assistant_id"}
