@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -248,6 +249,23 @@ def test_a_service_that_nobody_calls(store: LedgerStore) -> None:
     for thread in [one for one in threading.enumerate() if one.name == "ledger"]:
         thread.join(30)
         assert not thread.is_alive()
+
+
+def test_sweeping_goes_on_after_a_failure(store: LedgerStore, lines: list[Any]) -> None:
+    """What a sweep raises is logged by its type, and the next sweep tells of what is there then."""
+    heard: Queue[str] = Queue()
+
+    def tell(call: EndedCall) -> None:
+        heard.put(call.room_name)
+        raise RuntimeError("can't start new thread")
+
+    ledger = Ledger(store, StorageHealth(), tell, CALL).sweeping(every_s=0.01)
+    for room in ("first", "second"):
+        store.write(replace(ENTRY, room_name=room), -1)
+        assert heard.get(timeout=30) == room
+    ledger.close()
+    failed = [line["exception"] for line in lines if line["event"] == "ends of calls cannot be looked for"]
+    assert failed[0] == ["RuntimeError"]
 
 
 def test_a_clock_of_livekit_that_is_behind(store: LedgerStore) -> None:

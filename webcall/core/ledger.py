@@ -19,13 +19,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
+import structlog
+
 from webcall.config.settings import CallConfig
 from webcall.core.endings import Entry, Kept, ended, facts_of
 from webcall.core.leases import LONGEST_S
 from webcall.core.room_events import STALE_S, RoomEvent
 from webcall.core.storage import StorageHealth
 from webcall.errors import BackendError, LimitsUnavailable
+from webcall.logs import describe
 from webcall.observed import EndedCall
+
+log = structlog.stdlib.get_logger("webcall.ledger")
 
 # How often each process looks for calls whose end LiveKit did not tell, or nobody told on.
 SWEEP_S = 60.0
@@ -186,7 +191,10 @@ class Ledger:
 
         def keep() -> None:
             while not self._closing.wait(every_s):
-                self.sweep()
+                try:
+                    self.sweep()
+                except Exception as error:
+                    log.error("ends of calls cannot be looked for", **describe(error))
 
         threading.Thread(target=keep, name="ledger", daemon=True).start()
         return self
