@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.support.deployment",
     "tests.support.accessibility",
     "tests.support.fake_livekit",
+    "tests.support.peer",
     "tests.support.make_run",
     "tests.support.watch",
     "tests.support.worker",

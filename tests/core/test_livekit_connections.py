@@ -2,98 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.oidc import own_certificate
-from tests.support.programs import without
+from tests.support.peer import Peer
 from webcall.core import livekit_connections
 from webcall.core.http_connection import Broken
 from webcall.core.livekit_connections import Connections
-from webcall.loop_thread import LoopThread
 
-Script = Callable[[socket.socket], None]
 GET = b"GET / HTTP/1.1\r\nHost: peer\r\n\r\n"
 TIMEOUT_S = 1.0
-
-
-class Peer:
-    """A server of which `script` says what it does with each connection."""
-
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
-        self.connections = 0
-        self._script = script
-        self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self.connections += 1
-                threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
-
-    def _converse(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            if self._tls is None:
-                self._script(connection)
-            else:
-                with self._tls.wrap_socket(connection, server_side=True) as wrapped:
-                    self._script(wrapped)
-
-    def close(self) -> None:
-        """Stop listening."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-@pytest.fixture
-def loop() -> Iterator[LoopThread]:
-    found = LoopThread("connections")
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def peer_of() -> Iterator[Callable[..., Peer]]:
-    with contextlib.ExitStack() as peers:
-
-        def make(script: Script, tls: ssl.SSLContext | None = None) -> Peer:
-            peer = Peer(script, tls)
-            peers.callback(peer.close)
-            return peer
-
-        yield make
-
-
-@pytest.fixture
-def connections_to(loop: LoopThread) -> Iterator[Callable[..., Connections]]:
-    with contextlib.ExitStack() as made:
-
-        def make(port: int, scheme: str = "http") -> Connections:
-            connections = Connections(f"{scheme}://127.0.0.1:{port}", loop)
-            made.callback(connections.close)
-            return connections
-
-        yield make
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
-    if shutil.which("openssl") is None:
-        without("openssl", "install OpenSSL's command line, for example Debian's package openssl")
-    return own_certificate(tmp_path)
 
 
 def until() -> float:
@@ -118,11 +42,11 @@ def say_nothing(connection: socket.socket) -> None:
 def test_tls_keeps_its_connection(
     peer_of: Callable[..., Peer],
     connections_to: Callable[..., Connections],
-    certificate: tuple[Path, ssl.SSLContext],
+    peer_certificate: tuple[Path, ssl.SSLContext],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Over TLS a request of any size is answered, and the next one uses the same connection."""
-    file, context = certificate
+    file, context = peer_certificate
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     peer = peer_of(in_chunks, context)
     connections = connections_to(peer.port, "https")
@@ -136,10 +60,10 @@ def test_tls_keeps_its_connection(
 def test_certificates_are_checked(
     peer_of: Callable[..., Peer],
     connections_to: Callable[..., Connections],
-    certificate: tuple[Path, ssl.SSLContext],
+    peer_certificate: tuple[Path, ssl.SSLContext],
 ) -> None:
     """A certificate that nobody vouches for is refused."""
-    peer = peer_of(in_chunks, certificate[1])
+    peer = peer_of(in_chunks, peer_certificate[1])
     with pytest.raises(ssl.SSLCertVerificationError):
         connections_to(peer.port, "https").exchange(GET, until())
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import httptools
 
 _READ_AT_ONCE = 65536
+# Far more than any answer of LiveKit's: a list of ten thousand rooms takes a few.
+_LONGEST_ANSWER = 16 * 1024 * 1024
 
 
 class NotReached(OSError):
@@ -19,6 +21,10 @@ class NotReached(OSError):
 
 class Broken(OSError):
     """A connection that was there broke: what was sent may have arrived."""
+
+
+class TooLong(Exception):
+    """An answer is longer than any that is expected."""
 
 
 class Answer(NamedTuple):
@@ -30,32 +36,71 @@ class Answer(NamedTuple):
 
 
 class _Reading:
-    """Takes an answer from httptools' parser."""
+    """Takes one answer from httptools' parser, which would read on with what comes behind it."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
         self.body: list[bytes] = []
-        self.date = ""
         self.whole = False
         self.keeps = False
+        self._length = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.status = 0
+        self.date = ""
         # Without a length, the answer goes on until the connection ends (RFC 9112, section 6.3).
-        self.has_length = False
-        self.has_head = False
+        self._has_length = False
+
+    def take(self, data: bytes) -> None:
+        """Read on; no data is the connection's end.
+
+        Raises `Broken` for an end before the answer's, `TooLong`, and httptools' errors for what is no HTTP.
+        """
+        if not data:
+            if not self.status or self._has_length:
+                raise Broken("closed before the answer's end")
+            self.whole = True
+            return
+        self._length += len(data)
+        if self._length > _LONGEST_ANSWER:
+            raise TooLong
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            if not self.whole:
+                raise
+            # The answer is a good one, and what comes behind it belongs to nothing that was asked.
+            self.keeps = False
+
+    def on_message_begin(self) -> None:
+        if self.whole:
+            self.keeps = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self.whole:
+            return
         name = name.lower()
         if name == b"date":
             self.date = value.decode("latin-1")
         elif name in (b"content-length", b"transfer-encoding"):
-            self.has_length = True
+            self._has_length = True
 
     def on_headers_complete(self) -> None:
-        self.has_head = True
+        if not self.whole:
+            self.status = self.parser.get_status_code()
 
     def on_body(self, part: bytes) -> None:
-        self.body.append(part)
+        if not self.whole:
+            self.body.append(part)
 
     def on_message_complete(self) -> None:
+        if self.whole:
+            return
+        if self.status < 200:
+            # The answer itself is still to come (RFC 9110, section 15.2).
+            self._begin()
+            return
         self.whole = True
         self.keeps = self.parser.should_keep_alive()
 
@@ -79,7 +124,11 @@ class HttpConnection:
     def begin_tls(self, context: ssl.SSLContext, host: str, until: float) -> None:
         """Make it a TLS connection. Raises `ssl.SSLError`, `OSError` and `TimeoutError`."""
         self._socket = wrapped = context.wrap_socket(
-            self._socket, server_hostname=host, do_handshake_on_connect=False
+            self._socket,
+            server_hostname=host,
+            do_handshake_on_connect=False,
+            # A connection that was cut does not end an answer that says no length (RFC 9112, section 9.8).
+            suppress_ragged_eofs=False,
         )
         while True:
             try:
@@ -92,53 +141,58 @@ class HttpConnection:
     def exchange(self, request: bytes, until: float) -> tuple[Answer, bool]:
         """Send a request and return its answer, and whether the connection can be kept.
 
-        Raises `Broken`, `TimeoutError`, and httptools' errors for what is no HTTP.
+        Raises `Broken`, `TimeoutError`, `TooLong`, and httptools' errors for what is no HTTP.
         """
-        unsent = memoryview(request)
-        while unsent:
-            unsent = unsent[self._send(unsent, until) :]
         reading = _Reading()
+        all_sent = self._send(memoryview(request), reading, until)
         while not reading.whole:
-            data = self._receive(until)
-            if data:
-                reading.parser.feed_data(data)
-            elif reading.has_head and not reading.has_length:
-                break
-            else:
-                raise Broken("closed before the answer's end")
-        answer = Answer(reading.parser.get_status_code(), b"".join(reading.body), reading.date)
-        return answer, reading.keeps
-
-    def _send(self, data: memoryview, until: float) -> int:
-        try:
-            return self._socket.send(data)
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            self._wait(select.POLLOUT, until)
-        except ssl.SSLWantReadError:
             self._wait(select.POLLIN, until)
-        except OSError as error:
-            raise Broken(type(error).__name__) from error
-        return 0
+            self._receive(reading, until)
+        answer = Answer(reading.status, b"".join(reading.body), reading.date)
+        return answer, reading.keeps and all_sent
 
-    def _receive(self, until: float) -> bytes:
-        while True:
-            self._wait(select.POLLIN, until)
+    def _send(self, unsent: memoryview, reading: _Reading, until: float) -> bool:
+        """Send it all; return false if the server answers or goes without having read it all."""
+        while unsent:
             try:
-                return self._socket.recv(_READ_AT_ONCE)
-            except (BlockingIOError, ssl.SSLWantReadError):
+                unsent = unsent[self._socket.send(unsent) :]
                 continue
-            except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT, until)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                event = select.POLLIN | select.POLLOUT
+            except ssl.SSLWantReadError:
+                event = select.POLLIN
+            except (BrokenPipeError, ConnectionResetError):
+                # Its answer may have come before.
+                return False
             except OSError as error:
                 raise Broken(type(error).__name__) from error
+            if self._wait(event, until) & select.POLLIN:
+                self._receive(reading, until)
+                if reading.whole:
+                    return False
+        return True
 
-    def _wait(self, event: int, until: float) -> None:
+    def _receive(self, reading: _Reading, until: float) -> None:
+        """Take what is there, which may be nothing of the answer: TLS has messages of its own."""
+        try:
+            data = self._socket.recv(_READ_AT_ONCE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except ssl.SSLWantWriteError:
+            self._wait(select.POLLOUT, until)
+            return
+        except OSError as error:
+            raise Broken(type(error).__name__) from error
+        reading.take(data)
+
+    def _wait(self, event: int, until: float) -> int:
         left_s = until - time.monotonic()
         if event != self._waits_for:
             self._waits_for = event
             self._poll.modify(self._socket, event)
-        if left_s <= 0 or not self._poll.poll(left_s * 1000):
+        if left_s <= 0 or not (found := self._poll.poll(left_s * 1000)):
             raise TimeoutError
+        return found[0][1]
 
     def close(self) -> None:
         """Close it, without TLS's farewell, for which one would wait."""
