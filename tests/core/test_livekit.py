@@ -288,13 +288,24 @@ def test_a_node_that_dies_with_the_request_in_its_hands(
     assert fake.count("CreateRoom") == 2
 
 
-def test_an_answer_about_another_room(livekit: LiveKit, fake: FakeLiveKit) -> None:
-    """An answer that is not about the room asked for is no success."""
+def test_an_answer_about_another_room(
+    livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is not about the room asked for is no success, and the room is removed."""
     from livekit.protocol.models import Room
 
-    fake.script = lambda exchange: exchange.answer(Room(name="else").SerializeToString())
+    monkeypatch.setattr(leftovers, "PAUSE_S", 0.05)
+
+    def mistake_once(exchange: Exchange) -> None:
+        fake.script = Exchange.serve
+        exchange.make_room_in_silence()
+        exchange.answer(Room(name="else").SerializeToString())
+
+    fake.script = mistake_once
     with pytest.raises(LiveKitError, match="not about the room"):
         livekit.create_room(ROOM)
+    assert fake.deleted.wait(10)
+    assert fake.rooms == {}
 
 
 def test_nothing_listens() -> None:

@@ -106,8 +106,6 @@ class LiveKit:
         )
         with self._breaker.guard():
             made = self._create(request, repeatable=room.repeatable)
-        if made.name != room.name:
-            raise LiveKitError("answer", "LiveKit's answer to CreateRoom is not about the room asked for")
         return _live(made)
 
     def rooms(self, names: Sequence[str]) -> dict[str, LiveRoom]:
@@ -202,7 +200,10 @@ class LiveKit:
 
     def _create(self, request: api.CreateRoomRequest, *, repeatable: bool) -> api.Room:
         try:
-            return self._requests.create_room(request)
+            made = self._requests.create_room(request)
+            if made.name != request.name:
+                raise LiveKitError("answer", "LiveKit's answer to CreateRoom is not about the room asked for")
+            return made
         except LiveKitError as error:
             doubtful = error.kind in ("timeout", "broken", "answer") and not repeatable
             if doubtful and not self._exchanges.closing:

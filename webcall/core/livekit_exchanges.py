@@ -10,7 +10,7 @@ import aiohttp
 from livekit import api
 
 from webcall.config.settings import LiveKitConfig
-from webcall.core.livekit_faults import BROKEN, explain
+from webcall.core.livekit_faults import BROKEN, asked_before, explain
 from webcall.core.server_clock import ServerClock
 from webcall.errors import LiveKitError
 from webcall.pools import Pools
@@ -63,11 +63,8 @@ class Exchanges:
         except aiohttp.ClientConnectorError:
             raise
         except BROKEN as broken:
-            try:
+            with asked_before(broken):
                 return await self._once(call)
-            except aiohttp.ClientConnectorError:
-                # The first request may have arrived: not the same as one that nobody took.
-                raise broken from None
 
     async def _once(self, call: Callable[[Client], Awaitable[T]]) -> T:
         async with self._pools.use() as client:

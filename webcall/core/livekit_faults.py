@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 
 import aiohttp
 from livekit import api
@@ -14,6 +16,23 @@ from webcall.errors import LiveKitError, LiveKitFault
 # A connection that was there and broke: the request may be sent once more, since CreateRoom on a
 # room that exists changes nothing. `ClientConnectorError` (nothing listens) is an OSError as well.
 BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError)
+# Nothing of the request was sent; aiohttp's error of TLS is one of these as well.
+_NOT_SENT = (aiohttp.ClientConnectorError, NotReached, ssl.SSLError)
+
+
+@contextlib.contextmanager
+def asked_before(fault: Exception | None) -> Iterator[None]:
+    """Ask again what was asked in vain, unless there was no `fault` yet: then ask for the first time.
+
+    Raises `fault` where nobody takes the request now: the one before may have arrived, which is not the
+    same as one that was never sent, and what it has left behind is to be looked for.
+    """
+    try:
+        yield
+    except _NOT_SENT:
+        if fault is None:
+            raise
+        raise fault from None
 
 
 def refusal(told: bytes, clock_ahead_s: float) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from livekit import api
 
+from webcall.core.livekit_faults import asked_before
 from webcall.core.participants import is_person
 
 # Two times three seconds are more than the five for which LiveKit believes in a node that has died.
@@ -30,16 +31,21 @@ def create_where_a_node_lives(create: Callable[[float], api.Room], until: float)
     chooses anew. The room is the same one, should the node have been slow only. `create` asks once and
     raises `TimeoutError` at the moment that it is given, by the monotonic clock; all ends at `until`.
     """
+    fault: Exception | None = None
     for _ in range(_TRIES - 1):
         try:
-            return create(min(until, time.monotonic() + _TRY_S))
-        except TimeoutError:
+            with asked_before(fault):
+                return create(min(until, time.monotonic() + _TRY_S))
+        except TimeoutError as error:
+            fault = fault or error
             continue
         except api.ServerError as error:
             if error.code != api.ServerErrorCode.UNAVAILABLE:
                 raise
+            fault = fault or error
         time.sleep(max(0.0, min(_PAUSE_S, until - time.monotonic())))
-    return create(until)
+    with asked_before(fault):
+        return create(until)
 
 
 def newcomers_in(participants: Callable[[], api.ListParticipantsResponse]) -> bool:

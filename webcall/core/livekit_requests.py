@@ -17,9 +17,9 @@ from livekit import api
 
 from webcall.config.settings import LiveKitConfig
 from webcall.core.counters import version
-from webcall.core.http_connection import Broken, NotReached
+from webcall.core.http_connection import Broken
 from webcall.core.livekit_connections import Connections
-from webcall.core.livekit_faults import explain
+from webcall.core.livekit_faults import asked_before, explain
 from webcall.core.livekit_nodes import create_where_a_node_lives, newcomers_in
 from webcall.core.server_clock import ServerClock
 from webcall.errors import LiveKitError
@@ -104,11 +104,8 @@ class Requests:
             try:
                 return call(until)
             except Broken as broken:
-                try:
+                with asked_before(broken):
                     return call(until)
-                except NotReached:
-                    # The first request may have arrived: not the same as one that nobody took.
-                    raise broken from None
         except TimeoutError:
             raise LiveKitError("timeout", f"no answer within {self._config.timeout_s:g} s") from None
         except Exception as error:
