@@ -359,6 +359,40 @@ def test_a_settling_whose_answer_never_comes(
         one.ledger.close()
 
 
+def test_a_process_that_ends_without_an_answer(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever settled a claim, was not answered and ends tells of it before its end, and nobody else does."""
+    first, second = (Told(RedisLedger(redis_server.uri)) for _ in range(2))
+    first.place(replace(ENTRY, room_name="before"))
+    first.ledger.on_event(replace(finished(), room="before"))
+    assert first.by() == [("ada@example.com", "nobody_came")], "the scripts are known to Redis"
+    first.place()
+    lost = lose_answers(monkeypatch, 2, int)
+    first.ledger.on_event(finished())
+    assert (len(first.calls), len(lost)) == (1, 2)
+    first.ledger.close()
+    assert first.by() == [("ada@example.com", "nobody_came")] * 2
+    let_claims_run_out(redis_server)
+    assert second.ledger.sweep() == 0
+    second.ledger.close()
+
+
+def test_a_process_that_ends_without_redis(lines: list[Any]) -> None:
+    """Of ends that cannot be settled then, the log says that they may stay untold, and how many they are."""
+
+    class Away(MemoryLedger):
+        def settle(self, _token: str) -> bool:
+            raise ConnectionError("away")
+
+    told = Told(Away())
+    told.place()
+    told.ledger.on_event(finished())
+    told.ledger.close()
+    (left,) = [line for line in lines if line["event"] == "ends of calls may stay untold"]
+    assert (left["calls"], told.calls) == (1, [])
+
+
 def test_a_settling_that_comes_too_late(redis_server: RedisServer) -> None:
     """Whoever could not settle in time does not tell: another process has."""
 

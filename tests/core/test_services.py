@@ -10,6 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 import webcall
+from webcall.core.endings import Entry
+from webcall.core.ledger_in_memory import MemoryLedger
+from webcall.core.room_events import RoomEvent
 from webcall.core.services import Services
 from webcall.errors import BackendError
 from webcall.interfaces import Backend, Caller
@@ -78,6 +81,35 @@ def test_one_that_cannot_be_closed_keeps_no_other_open(setup: Setup) -> None:
     assert [(line["event"], line["exception"]) for line in lines] == [
         ("cannot be closed", ["RuntimeError"])
     ] * 2
+
+
+def test_the_last_ends_reach_observers(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end that is settled only when the process ends is told before its observers are closed."""
+    heard: list[str] = []
+
+    class Listening:
+        @staticmethod
+        @webcall.hookimpl
+        def webcall_call_ended(call: webcall.EndedCall) -> None:
+            heard.append(call.room_name)
+
+    setup.plugins.manager.register(Listening(), "listening")
+    made = services(setup, lambda _: Counting({"made": 0, "closed": 0}))
+    ledger = made.ledger
+    assert ledger is not None
+    with ledger.written(Entry("room", "helper", "ada@example.com", None, False, 1.0), waits_s=60) as written:
+        written.keep(repeated=False)
+
+    def lost(*_: Any) -> bool:
+        raise ConnectionError("the answer is lost")
+
+    with monkeypatch.context() as patch, capture_logs():
+        patch.setattr(MemoryLedger, "settle", lost)
+        ledger.on_event(RoomEvent("room_finished", "room", at=5.0))
+    assert heard == []
+    made.close()
+    assert heard == ["room"]
+    assert "observer-listening" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_backend_that_cannot_be_made_is_an_outage_for_as_long(setup: Setup) -> None:

@@ -7,7 +7,7 @@ come twice, each end is told once. Only where a plugin implements `webcall_call_
 
 A claim is settled before the end is told. One that is not, since its process died or never got Redis's
 answer, runs out, and another process tells; one whose settling was not answered is settled again by the
-process that has it, so that it knows whether the end is its own to tell.
+process that has it, by its own end at the latest, so that it knows whether the end is its own to tell.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ SWEEP_MOST = 100
 EMPTY_S = 30.0
 # Much longer than any exchange with the storage.
 CLAIM_S = 60.0
+# For so long the process's end waits for the last exchange of a sweep, and then for what is not settled.
+CLOSING_S = 2.0
 
 
 class LedgerStore(Protocol):
@@ -111,9 +113,10 @@ class Ledger:
         self._tell = tell
         self._call = call
         self._clock = clock
-        # Claims that the storage did not answer for, and whether they are to be told.
+        # Claims that are to be settled, once more or for the first time, and whether they are to be told.
         self._unsettled: deque[tuple[Kept, bool]] = deque()
         self._closing = threading.Event()
+        self._sweeper: threading.Thread | None = None
 
     @contextmanager
     def written(self, entry: Entry, *, waits_s: float) -> Iterator[Written]:
@@ -177,14 +180,17 @@ class Ledger:
 
         Does nothing while the storage is down. For one thread.
         """
-        told = 0
-        for _ in range(len(self._unsettled)):
-            kept, tell = self._unsettled.popleft()
-            told += self._settle(kept, tell=tell)
         overdue: Sequence[Kept] = ()
         with suppress(LimitsUnavailable):
             overdue = self._health.ask(lambda: self._store.claim_overdue(SWEEP_MOST), overdue)
-        return told + sum(self._settle(kept, tell=True) for kept in overdue)
+        self._unsettled.extend((kept, True) for kept in overdue)
+        told = 0
+        for _ in range(len(self._unsettled)):
+            if self._closing.is_set():
+                break
+            kept, tell = self._unsettled.popleft()
+            told += self._settle(kept, tell=tell)
+        return told
 
     def sweeping(self, every_s: float = SWEEP_S) -> Ledger:
         """Return itself, sweeping in a thread of its own until it is closed, though nothing else happens."""
@@ -196,12 +202,25 @@ class Ledger:
                 except Exception as error:
                     log.error("ends of calls cannot be looked for", **describe(error))
 
-        threading.Thread(target=keep, name="ledger", daemon=True).start()
+        self._sweeper = threading.Thread(target=keep, name="ledger", daemon=True)
+        self._sweeper.start()
         return self
 
     def close(self) -> None:
-        """End the sweeping, and give back the store's connections."""
+        """End the sweeping, settle and tell what is left, and give back the store's connections."""
         self._closing.set()
+        if self._sweeper is not None:
+            self._sweeper.join(CLOSING_S)
+        until = time.monotonic() + CLOSING_S
+        # Though the storage may be left alone just now: nobody asks later.
+        with suppress(Exception):
+            while self._unsettled and time.monotonic() < until:
+                kept, tell = self._unsettled[0]
+                if self._store.settle(kept.token) and tell:
+                    self._tell_of(kept)
+                self._unsettled.popleft()
+        if self._unsettled:
+            log.error("ends of calls may stay untold", calls=len(self._unsettled))
         self._store.close()
 
     def _settle(self, kept: Kept, *, tell: bool) -> bool:
@@ -214,10 +233,12 @@ class Ledger:
             mine = self._health.ask(lambda: self._store.settle(kept.token), None)
         if mine is None:
             self._unsettled.append((kept, tell))
-        if not (mine and tell):
-            return False
+        if mine and tell:
+            self._tell_of(kept)
+        return bool(mine and tell)
+
+    def _tell_of(self, kept: Kept) -> None:
         self._tell(ended(kept, now=self._clock(), max_duration_s=self._call.max_duration_s))
-        return True
 
     def _ask(self, exchange: Callable[[], Kept | None]) -> Kept | None:
         answer = self._health.ask(lambda: (exchange(),), None)

@@ -240,7 +240,8 @@ class Services:
             self._closed = True
         with self.making:
             made, self._made = list(self._made.values()), {}
-        for part in (self.livekit, self.observers, self.leases, self.ledger, *made, self.traces):
+        # The ledger tells observers of the last ends.
+        for part in (self.livekit, self.ledger, self.observers, self.leases, *made, self.traces):
             if isinstance(part, Closes):
                 try:
                     part.close()
