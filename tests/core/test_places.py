@@ -25,7 +25,9 @@ def told(make_app: MakeApp) -> Callable[..., list[str]]:
     }
 
     def told(*, publishable: bool = True, **worker: Any) -> list[str]:
-        app = make_app(livekit, limits={"waiting_per_address": 10}, worker={"metrics_port": 0} | worker)
+        app = make_app(
+            livekit, limits={"waiting_per_address": 10}, worker={"metrics_port": 0, "health_port": 0} | worker
+        )
         found = list(look_at_places(app.extensions["webcall"].config, publishable=publishable))
         assert all((one.part, one.status, bool(one.fix)) == ("limits", "warning", True) for one in found)
         return [one.message for one in found]
@@ -78,10 +80,16 @@ def test_what_is_reckoned(told: Callable[..., list[str]], monkeypatch: pytest.Mo
 
 
 def test_what_the_worker_tells(told: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the worker at worker.metrics_port tells counts, and nothing that is reckoned or set here."""
+    """What the worker at worker.metrics_port tells counts before what is set, if it is this deployment's."""
     monkeypatch.setenv("NUM_CPUS", "1")
     metrics = b"# HELP x y\nwebcall_worker_most_calls 9.0\nlk_agents_worker_load 0.1\n"
     with answering(lambda: metrics) as port:
+        alone = metrics
+        metrics += b'webcall_worker_livekit{url="http://127.0.0.1:2"} 1.0\n'
+        assert told(metrics_port=port, max_calls=3)[0].endswith(
+            "all 3 places of a worker, by worker.max_calls"
+        )
+        metrics = alone
         [message] = told(metrics_port=port, max_calls=2)
         assert message.endswith(f"take all 9 places of the worker at http://127.0.0.1:{port}")
         metrics = metrics.replace(b"9.0", b"10.0")

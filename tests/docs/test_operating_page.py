@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.dev import ConsoleRenderer
 
 from tests.support.deployment import ROOT
 from webcall.core.counters import Counters
@@ -42,6 +44,13 @@ def block(name: str) -> list[str]:
     return PAGE.partition(f"<!-- {name} -->\n```sh\n")[2].partition("\n```")[0].splitlines()
 
 
+def piped(line: str, journal: str) -> list[str]:
+    """Return what comes of a journal that is piped into all that stands behind a line's first pipe."""
+    rest = line.partition(" | ")[2]
+    ended = subprocess.run(["sh", "-c", rest], input=journal, capture_output=True, text=True, check=True)
+    return ended.stdout.splitlines()
+
+
 def test_a_call_is_found_in_the_journal() -> None:
     """What the page pipes the journal into finds a call by its request's id and by its room, and failures."""
     sample = json.loads(PAGE.partition("<!-- log -->\n```json\n")[2].partition("\n```")[0])
@@ -56,12 +65,11 @@ def test_a_call_is_found_in_the_journal() -> None:
     journal = "".join(json.dumps(line) + "\n" for line in lines)
     found = []
     for line in block("find"):
-        called, _, rest = line.partition(" | ")
+        called = line.partition(" | ")[0]
         assert called.startswith("journalctl ")
         units = re.findall(r"-u (\S+)", called)
         assert {f"{unit}.service" for unit in units} <= UNITS
-        ended = subprocess.run(["sh", "-c", rest], input=journal, capture_output=True, text=True, check=True)
-        found.append([json.loads(one) for one in ended.stdout.splitlines()])
+        found.append([json.loads(one) for one in piped(line, journal)])
     assert found == [lines[:2], [lines[0], lines[2]], [lines[3]]]
 
 
@@ -73,5 +81,25 @@ def test_what_the_night_asks_for() -> None:
     for address in re.findall(r"http://(127\.0\.0\.1:\d+)", PAGE):
         port = address.rpartition(":")[2]
         assert port in settings or port == "7880", address
-    assert '"level": "error"' in json.dumps({"level": "error"})
-    assert 'grep -F \'"level": "error"\'' in lines
+    [journal] = [line for line in block("night") if line.startswith("journalctl ")]
+    levels = ["debug", "info", "warning", "error"]
+    written = "".join(json.dumps({"event": "x", "level": level}) + "\n" for level in levels)
+    assert [json.loads(line)["level"] for line in piped(journal, written)] == ["warning", "error"]
+
+
+def test_what_the_night_asks_for_beside_make_run(tmp_path: Path) -> None:
+    """There its block finds errors and warnings as people read them, in the files of `make run`."""
+    logs = tmp_path / "instance" / "logs"
+    logs.mkdir(parents=True)
+    people = ConsoleRenderer(colors=False)
+    for name in ("webcall", "watch", "worker"):
+        lines = [
+            str(people(None, level, {"event": "x", "level": level, "logger": name, "timestamp": "t"})) + "\n"
+            for level in ("info", "warning", "error")
+        ]
+        (logs / f"{name}.log").write_text("".join(lines))
+    grep = block("night at make run")[-1]
+    found = subprocess.run(["sh", "-c", grep], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.findall(r"/(\w+)\.log:t \[(\w+)", found.stdout) == [
+        (name, level) for name in ("webcall", "watch", "worker") for level in ("warning", "error")
+    ]

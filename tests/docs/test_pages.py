@@ -195,3 +195,12 @@ def test_errors_in_the_log_are_on_the_operating_page() -> None:
     assert set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == set(
         re.findall(r"log\.error\(\s*\"([^\"]+)\"", code)
     )
+
+
+def test_why_calls_end_is_on_the_workers_page() -> None:
+    """The page's table has every `why` that the worker logs at a call's end, and no other."""
+    files = (ROOT / "webcall" / "worker").glob("*.py")
+    ends = {why for path in files for why in re.findall(r"\bEnd\(\"([^\"]+)\"", path.read_text("utf-8"))}
+    table = (ROOT / "docs" / "worker.md").read_text("utf-8").partition("| `why` of `call ends` |")[2]
+    rows = re.findall(r"^\| (`.+?) \| ", table.partition("\n\n")[0], re.MULTILINE)
+    assert {why for row in rows for why in re.findall(r"`([^`]+)`", row)} == ends

@@ -46,6 +46,9 @@ def test_newcomers_path(make_run: MakeRun, tmp_path: Path) -> None:
     # It has been told of the call above.
     assert f"ok       watch: the watcher at 127.0.0.1:{make_run.watch_port} runs: " in checked.stdout
     assert "no event of LiveKit" not in checked.stdout
+    assert f"ok       worker: the one at http://127.0.0.1:{make_run.health_port} answers" in checked.stdout
+    # The block of docs/operating.md for a night beside it.
+    assert "[info     ] request " in (make_run.folder / "logs" / "webcall.log").read_text()
     [longer] = [line for line in lines if " webcall call " in line]
     both = command_line(lines).replace("webcall check", "webcall plugins") + " && " + longer
     placed = in_second_terminal(both, tmp_path)

@@ -16,12 +16,13 @@ import pytest
 from livekit import rtc
 
 from tests.support.calls import PlacedCall, place_call
-from tests.support.deployment import ROOT, livekit_environment
+from tests.support.deployment import ROOT, MakeApp, livekit_environment
 from tests.support.livekit import LiveKitServer
 from tests.support.person import joined
 from tests.support.programs import free_port
 from tests.support.worker import MakeWorker, WorkerProcess
 from webcall.core.capacity import MOST_CALLS
+from webcall.core.worker_here import look_at_worker
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -120,6 +121,34 @@ def test_a_crash_touches_no_other_call(livekit_server: LiveKitServer, worker: Wo
                 await new.until(new.words)
 
     asyncio.run(talk())
+
+
+def test_check_knows_whose_worker_it_is(
+    livekit_server: LiveKitServer, worker: WorkerProcess, make_app: MakeApp
+) -> None:
+    """`flask webcall check` asks the worker at its ports: its own one, another's, and none at all."""
+    ours = livekit_environment(livekit_server) | {"LIVEKIT_AGENT_NAME": worker.agent_name}
+    there: dict[str, object] = {"health_port": worker.health_port, "metrics_port": worker.metrics_port}
+
+    def look(changed: dict[str, str], ports: dict[str, object]) -> list[tuple[str, str]]:
+        config = make_app(ours | changed, worker=ports).extensions["webcall"].config
+        return [(one.status, one.message) for one in look_at_worker(config)]
+
+    at = f"the one at http://127.0.0.1:{worker.health_port}"
+    [(status, message)] = look({}, there)
+    assert (status, message.startswith(f"{at} answers as '{worker.agent_name}', and takes ")) == ("ok", True)
+    [(status, message)] = look({"LIVEKIT_AGENT_NAME": "else"}, there)
+    assert status == "warning"
+    assert message == f"{at} is registered as '{worker.agent_name}', and livekit.agent_name is 'else' here"
+    [(status, message)] = look({"LIVEKIT_URL": "wss://livekit.example.com"}, there)
+    assert status == "warning"
+    assert message.endswith(", and livekit.url is https://livekit.example.com here")
+    [(status, message)] = look({}, {"health_port": free_port(), "metrics_port": 0})
+    assert (status, message.startswith("none answers at http://127.0.0.1:")) == ("warning", True)
+    # Another program's answers are no worker's.
+    [(status, message)] = look({}, {"health_port": worker.metrics_port, "metrics_port": 0})
+    assert (status, message.startswith("none answers at http://127.0.0.1:")) == ("warning", True)
+    assert look({}, {"health_port": 0}) == []
 
 
 def test_health_and_metrics_answer_on_loopback_only(worker: WorkerProcess) -> None:

@@ -136,10 +136,18 @@ class WorkerConfig:
     chat_max_turns: int
 
     @property
+    def health_url(self) -> str:
+        """Where its health is as seen from this machine, without a slash at its end; empty: not known."""
+        return self._at(self.health_port)
+
+    @property
     def metrics_url(self) -> str:
-        """Where its metrics are as seen from this machine, without a slash at its end; empty: not known."""
+        """The same of its metrics."""
+        return self._at(self.metrics_port)
+
+    def _at(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return _as_seen_here(f"{host}:{self.metrics_port}") if self.metrics_port else ""
+        return _as_seen_here(f"{host}:{port}") if port else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from webcall.core.reachability import look_at_addresses
 from webcall.core.services import Services
 from webcall.core.storage import LimitsStorage, in_memory
 from webcall.core.watch.diagnosing import look_at_watcher
+from webcall.core.worker_here import look_at_worker
 from webcall.errors import BackendError, LiveKitError, WebCallError
 from webcall.interfaces import Pings, Prepares
 from webcall.startup import Chosen
@@ -35,7 +36,7 @@ _LIVEKIT_FIXES = {
 
 
 def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Finding]:
-    """Yield findings: settings, each backend, what they hold, addresses, limits, LiveKit, the watcher.
+    """Yield findings: settings, backends, what they hold, addresses, limits, LiveKit, watcher, worker.
 
     With `assistant_id`, tell of each store whether it has that assistant, too.
     """
@@ -68,6 +69,7 @@ def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Fi
     yield from _limits(services)
     yield from _livekit(services)
     yield from look_at_watcher(services.config)
+    yield from look_at_worker(services.config)
 
 
 def _sides(kind: str, chosen: tuple[Chosen, ...], made: Any) -> Iterator[Side]:

@@ -1,48 +1,37 @@
-"""What `flask webcall check` can know of a worker's places: it asks the one at `worker.metrics_port`."""
+"""What `flask webcall check` says of a worker's places: told by the one on this machine, set, or reckoned."""
 
 from __future__ import annotations
 
-import http.client
-import re
 from collections.abc import Iterator
 
-from webcall.config.settings import CALLS_PER_CORE, Config, WorkerConfig
-from webcall.core.capacity import MOST_CALLS, cores
+from webcall.config.settings import CALLS_PER_CORE, Config
+from webcall.core.capacity import cores
 from webcall.core.holdings import Finding
-from webcall.core.neighbours import read
-
-
-def told_by_worker(worker: WorkerConfig) -> int | None:
-    """Return how many calls the worker at `worker.metrics_port` takes; None if none is there or tells."""
-    if not worker.metrics_url:
-        return None
-    try:
-        metrics = read(f"{worker.metrics_url}/metrics").decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
-        return None
-    found = re.search(rf"^{MOST_CALLS}(?:{{[^}}]*}})? (\d+)(?:\.0)?$", metrics, re.MULTILINE)
-    return int(found[1]) if found else None
+from webcall.core.worker_here import ask_worker, difference
 
 
 def look_at_places(config: Config, *, publishable: bool) -> Iterator[Finding]:
     """Yield a warning where the calls that one address may let wait take all places of a worker.
 
     That matters with `publishable` keys, or where an operator says how many places there are. A worker that
-    answers here tells it itself; or else the setting does, or they are reckoned as if one ran here.
+    answers here, if it is not another deployment's, tells it itself; or else the setting does, or they are
+    reckoned as if one ran here.
     """
     waiting, worker = config.limits.waiting_per_address, config.worker
     if not waiting or not (publishable or worker.max_calls):
         return
-    told = told_by_worker(worker)
+    here = ask_worker(worker)
+    told = None if difference(here, config) else here.takes
     most, whose = told or worker.max_calls, "of a worker, by worker.max_calls"
     if told:
         whose = f"of the worker at {worker.metrics_url}"
     elif not most:
-        here = cores()
-        most = max(1, int(here * CALLS_PER_CORE))
+        count = cores()
+        most = max(1, int(count * CALLS_PER_CORE))
         whose = (
-            f"that a worker would have with the {here:g} cores of this machine or container; none answers "
-            "here, memory may make it fewer, and one elsewhere tells its own in its log's `worker registered`"
+            f"that a worker would have with the {count:g} cores of this machine or container; none of this "
+            "deployment answers here, memory may make it fewer, and one elsewhere tells its own in its log's "
+            "`worker registered`"
         )
     if most < waiting:
         yield Finding(

@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 
 from webcall import logs
 from webcall.config.settings import Config
-from webcall.core.capacity import MOST_CALLS, cores
+from webcall.core.capacity import MOST_CALLS, WORKS_FOR, cores
 from webcall.core.model_table import DEMO
 from webcall.worker import capacity
 from webcall.worker.call import Call
@@ -30,6 +30,7 @@ log = structlog.stdlib.get_logger("webcall.worker")
 
 # Beside livekit-agents' own numbers, in their registry.
 _most_calls = Gauge(MOST_CALLS, "Calls that this worker takes at once", multiprocess_mode="max")
+_works_for = Gauge(WORKS_FOR, "The LiveKit that this worker works for", ["url"], multiprocess_mode="max")
 
 
 class Worker:
@@ -66,6 +67,7 @@ class Worker:
             available_mb=capacity.available_mb(),
         )
         _most_calls.set(self.calls)
+        _works_for.labels(config.livekit.http_url).set(1)
         self._agent_name = config.livekit.agent_name
         self._drain_s = config.worker.drain_s
         self._accepting: set[str] = set()
