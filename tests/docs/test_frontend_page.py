@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from scripts import frontend
 from tests.support import programs
 from tests.support.deployment import ROOT
 from tests.support.site import policy
+from webcall.core.notices import TOPIC, Notice, as_packet
 from webcall.http import widget
 
 PAGE = (ROOT / "docs" / "frontend.md").read_text("utf-8")
@@ -95,3 +97,12 @@ def test_its_bytes_are_the_widgets() -> None:
     [told] = re.findall(r"it loads (\d+) KB", PAGE)
     names = (widget.ENTRY, *widget.AT_ONCE)
     assert round(sum((frontend.STATIC / name).stat().st_size for name in names) / 1024) == int(told)
+
+
+def test_its_own_page_takes_notices_both_ways() -> None:
+    """The example for livekit-client takes the service's messages as a text stream and as a packet."""
+    [example] = [text for text in blocks("ts") if "new Room()" in text]
+    assert f'registerTextStreamHandler("{TOPIC}"' in example
+    assert f'topic === "{TOPIC}" && !sender' in example.partition("RoomEvent.DataReceived")[2]
+    assert json.loads(as_packet(Notice.goodbye))["text"] == Notice.goodbye.words
+    assert "JSON.parse(new TextDecoder().decode(data)).text" in example
