@@ -52,6 +52,10 @@ class Queues:
             queue.append((conn, now + MAX_WAIT_S))
         return True
 
+    def give_up(self, kind: Kind) -> None:
+        """Give a thread back that was taken and is not to be had."""
+        self._running[kind] -= 1
+
     def give_back(self, kind: Kind, late_s: float, now: float) -> Iterator[tuple[Any, Kind]]:
         """Give a thread back, and give those who get one now, the thread taken for each.
 

@@ -203,7 +203,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def start(self, conn: Any, kind: Kind) -> None:
         """Let a thread of the pool answer a request; it has been taken for it."""
-        self.tpool.submit(partial(self.answer, conn, kind))
+        try:
+            self.tpool.submit(partial(self.answer, conn, kind))
+        except RuntimeError:
+            # The system gives no thread, and there is none.
+            self.queues.give_up(kind)
+            self.turn_away(conn)
 
     def answer(self, conn: Any, kind: Kind) -> None:
         """Answer a request, in a thread of the pool."""
