@@ -53,6 +53,21 @@ class Peer:
         self._listener.close()
 
 
+def in_chunks(connection: socket.socket) -> None:
+    """Read requests, each of which ends with an exclamation mark, and answer each in chunks."""
+    while data := connection.recv(65536):
+        if data.endswith((b"!", b"\r\n\r\n")):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n")
+            connection.sendall(b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n5\r\nwhole\r\n")
+            connection.sendall(b"0\r\n\r\n")
+
+
+def say_nothing(connection: socket.socket) -> None:
+    """Read and write nothing until the other side goes."""
+    connection.recv(1, socket.MSG_PEEK)
+    threading.Event().wait(5)
+
+
 @pytest.fixture
 def connections_loop() -> Iterator[LoopThread]:
     """Return the loop that opens connections."""

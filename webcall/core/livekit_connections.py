@@ -14,8 +14,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent import futures
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -117,20 +116,22 @@ class Connections:
                 connection.begin_tls(self._context, self._host, until)
         except BaseException as error:
             connection.close()
-            if isinstance(error, ssl.SSLError | TimeoutError):
-                raise
-            raise NotReached(*error.args) from error
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | TimeoutError):
+                raise NotReached(*error.args) from error
+            raise
         return connection
 
     def _connected(self, until: float) -> socket.socket:
         opening = self._loop.submit(self._connect())
-        try:
-            return opening.result(max(0.0, until - time.monotonic()))
-        except FutureTimeoutError:
+        futures.wait([opening], max(0.0, until - time.monotonic()))
+        if not opening.done():
             opening.cancel()
             opening.add_done_callback(_close_what_came_late)
-            raise TimeoutError from None
+            raise TimeoutError
+        try:
+            return opening.result()
         except OSError as error:
+            # The kernel's own time-out is one of these.
             raise NotReached(*error.args) from error
 
     async def _connect(self) -> socket.socket:
@@ -141,6 +142,6 @@ class Connections:
         return made
 
 
-def _close_what_came_late(opening: Future[socket.socket]) -> None:
+def _close_what_came_late(opening: futures.Future[socket.socket]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
