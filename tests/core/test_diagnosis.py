@@ -79,9 +79,9 @@ def findings(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Diagnose:
         found = list(diagnose(app.extensions["webcall"], *arguments))
         assert "canary" not in repr(found)
         # LiveKit is not there, and is still looked at behind everything else.
-        around = [found[0].part, *(one.part for one in found[-4:])]
-        assert around == ["settings", "public addresses", "limits", "livekit", "watch"]
-        return found[1:-4]
+        around = [found[0].part, *(one.part for one in found[-5:])]
+        assert around == ["settings", "public addresses", "limits", "livekit", "watch", "worker"]
+        return found[1:-5]
 
     return run
 
