@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 from collections.abc import Coroutine
@@ -31,8 +32,12 @@ class LoopThread:
         return self._loop is not None and self._pid == os.getpid()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run `coroutine` on the loop and return the future of its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        """Run `coroutine` on the loop and return the future of its result.
+
+        It sees none of the caller's context variables: what goes on after a request would otherwise be logged
+        as that request's.
+        """
+        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
 
     def _running(self) -> asyncio.AbstractEventLoop:
         loop = self._loop

@@ -15,12 +15,16 @@ import pytest
 
 from tests.support.deployment import Service, bearer, store_records
 from tests.support.fake_livekit import FakeLiveKit
-from tests.support.http import CALL, JSON, get
+from tests.support.http import CALL, JSON, get, send
 from webcall.core.answer_headers import EVERYWHERE
 from webcall.serving.door import Door
+from webcall.serving.worker import SILENCE_S
 
 SLACK_S = 3.0
 KEY = "lvk_" + "k" * 43
+HEAD = (
+    b"POST /web_call/get_token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 400"
+)
 
 
 @pytest.fixture
@@ -58,6 +62,23 @@ def test_half_a_head_holds_no_thread(service: Service) -> None:
         rest = b"T /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert re.findall(rb"HTTP/1.1 (\d+)", exchange(service.port, ahead, rest)) == [b"200", b"200"]
         assert time.monotonic() - began < 1 + SLACK_S
+
+
+@pytest.mark.parametrize("beginning", [HEAD, HEAD + b"\r\n\r\n{"], ids=["head", "body"])
+def test_half_a_call_holds_no_thread(service: Service, beginning: bytes) -> None:
+    """However many have sent a part of a call and go on, others are answered, and they end in time."""
+    with ExitStack() as stack:
+        began = time.monotonic()
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=30))
+            for _ in range(40)
+        ]
+        for part in (beginning, b" ", b" "):
+            for client in clients:
+                client.sendall(part)
+            assert send(service.port, {"assistant_id": "helper"}, bearer() | JSON).status == 200
+        assert not any(client.recv(1) for client in clients)
+        assert time.monotonic() - began < SILENCE_S + 2 * SLACK_S
 
 
 def test_a_client_that_stalls_is_no_error(service: Service) -> None:

@@ -118,6 +118,26 @@ def test_whole_requests(sent: bytes, whole: bool) -> None:
     assert Door.is_whole(sent) is whole
 
 
+@pytest.mark.parametrize(
+    ("sent", "come"),
+    [
+        (b"", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbod", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbodyGET", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n" + b"b" * 16_000, False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n" + b"b" * 16_384, True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+    ],
+)
+def test_requests_that_have_come(sent: bytes, come: bool) -> None:
+    """A thread is given to what it need not wait for, as far as that can be told."""
+    assert Door.has_come(sent) is come
+
+
 def test_who_is_turned_away(
     hanging_service: tuple[Service, threading.Event], fake_livekit: FakeLiveKit
 ) -> None:

@@ -26,7 +26,7 @@ class Late(Worker):
     def __init__(self) -> None:
         self.tls = False
         self.poller = DefaultSelector()
-        self.door = SimpleNamespace(is_call=lambda _: False, look=lambda _: None, places=1)
+        self.door = SimpleNamespace(is_call=lambda _: False, has_come=bool, look=lambda _: None, places=1)
         self.queues = Queues(threads=1, places=1)
         self.silent, self.idle = (Parked(self.poller, 0, self.begin) for _ in range(2))
         self.half_sent = HalfSent(self.poller, 0, self.begin)

@@ -29,6 +29,9 @@ _HEADER = re.compile(rb"\r\n(x-request-id|origin):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n
 # Of an absolute-form target (RFC 9112, 3.2.2).
 _ORIGIN = re.compile(rb"\Ahttps?://[^/?#]*", re.IGNORECASE)
 _CALLS = b"/web_call/"
+# So much of a request is looked at before it has a thread, which reads the rest as it comes.
+LOOKED_AT = 16384
+_EXPECT = re.compile(rb"\r\nexpect:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
 
 
@@ -71,6 +74,19 @@ class Door:
         head, end, body = sent.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
         return bool(end) and len(body) == (int(length[1]) if length else 0) and b"chunked" not in head.lower()
+
+    @staticmethod
+    def has_come(sent: bytes) -> bool:
+        """Return whether so much of a request is here that a thread need not wait for the client.
+
+        That is its head, and its body as far as it is looked at; without the body where that comes in chunks
+        or waits to be asked for.
+        """
+        head, end, body = sent.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if not end or length is None or _EXPECT.search(head):
+            return bool(end)
+        return len(body) >= int(length[1]) or len(sent) >= LOOKED_AT
 
     def answer(self, sent: bytes) -> bytes:
         """Count a request of which this much has come, and return the whole answer to it."""

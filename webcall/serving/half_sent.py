@@ -1,4 +1,4 @@
-"""Connections that have sent a part of a request's head, until more of it is there."""
+"""Connections that have sent a part of a request, until more of it is there."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from webcall.serving.parked import Parked
 
 
 class HalfSent(Parked):
-    """Parks such connections; a head has `patience_s` in all, however it comes."""
+    """Parks such connections; a request has `patience_s` in all, however it comes."""
 
     def __init__(self, poller: Any, patience_s: float, readable: Callable[[Any], None]) -> None:
         super().__init__(poller, patience_s, readable)
-        # Until when the rest of a head may come, and how much of it has been seen in the socket.
-        self._heads: dict[Any, tuple[float, int]] = {}
+        # Until when the rest may come, and how much of it has been seen in the socket.
+        self._begun: dict[Any, tuple[float, int]] = {}
 
     def take(self, conn: Any) -> tuple[float, int]:
-        """Return until when the connection's head has to be whole, and how much of it was seen; -1: nothing.
+        """Return until when the request has to be here, and how much of it was seen; -1: nothing.
 
         Raises OSError if the connection is broken.
         """
-        until, seen = self._heads.pop(conn, (time.monotonic() + self.patience_s, -1))
+        until, seen = self._begun.pop(conn, (time.monotonic() + self.patience_s, -1))
         if seen >= 0:
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         return until, seen
@@ -35,11 +35,11 @@ class HalfSent(Parked):
         """
         # Or else the poller would tell of what has been seen, again and again.
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, seen + 1)
-        self._heads[conn] = (until, seen)
+        self._begun[conn] = (until, seen)
         self.add(conn)
 
     def expired(self, now: float) -> Iterator[Any]:
         """Give those whose time is up, parked no more; for `take`, they had until now."""
         for conn in super().expired(now):
-            self._heads[conn] = (now, self._heads[conn][1])
+            self._begun[conn] = (now, self._begun[conn][1])
             yield conn

@@ -5,8 +5,8 @@ they wait without a bound: at three times the load that is served everybody wait
 stay. It closes connections in its main loop, for up to two seconds each, and it ends with connections in
 the listening socket that nobody has taken, which the kernel resets. This worker
 
-- gives a thread only to a connection whose request has begun to arrive, calls and all else apart, so that
-  `/health` and `/metrics` are answered whatever calls do; to all else only when its head is whole;
+- gives a thread only to a connection whose request is here, the beginning of a large one, calls and all else
+  apart, so that `/health` and `/metrics` are answered whatever calls do;
 - answers 503 itself, without a thread, where calls have waited for too long;
 - takes what is in the listening socket before it ends (see also `webcall.serving.listening`).
 
@@ -27,7 +27,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from webcall.serving.door import Door, ErrorPage, not_understood
+from webcall.serving.door import LOOKED_AT, Door, ErrorPage, not_understood
 from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
 from webcall.serving.parked import Parked
@@ -39,8 +39,6 @@ SILENCE_S = 10.0
 # After SIGTERM: at least so long, and until the listening socket is empty, connections are taken.
 DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
 _ACCEPTED_AT_ONCE = 8
-# A head that is larger is read by a thread, as it comes.
-_LOOKED_AT = 16384
 
 
 def sent_ahead(conn: Any) -> bytes:
@@ -149,7 +147,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         ahead = sent_ahead(conn)
         try:
             until, seen = self.half_sent.take(conn)
-            here = conn.sock.recv(_LOOKED_AT, socket.MSG_PEEK)
+            here = conn.sock.recv(LOOKED_AT, socket.MSG_PEEK)
         except BlockingIOError:
             if not ahead:
                 self.silent.add(conn)
@@ -161,12 +159,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         beginning = ahead + here
         if not beginning:
             self.close(conn)
-        elif self.door.is_call(beginning):
-            self.enqueue(conn, "call")
-        elif b"\r\n\r\n" in beginning or len(here) >= _LOOKED_AT:
-            self.enqueue(conn, "other")
+        elif self.door.has_come(beginning) or len(here) >= LOOKED_AT:
+            self.enqueue(conn, "call" if self.door.is_call(beginning) else "other")
         elif time.monotonic() >= until:
-            self.close(conn)
+            # Read, since a connection that is closed with something unread is reset.
+            if here:
+                conn.sock.recv(LOOKED_AT)
+            self.lingering.say_goodbye(conn)
         elif len(here) == seen:
             # Readable without more to read: the client has closed its side, and a thread is done at once.
             self.enqueue(conn, "other")
@@ -174,7 +173,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.wait_for_more(conn, until, len(here))
 
     def wait_for_more(self, conn: Any, until: float, seen: int) -> None:
-        """Park a connection that has sent a part of its head."""
+        """Park a connection that has sent a part of its request."""
         try:
             self.half_sent.wait_for_more(conn, until, seen)
         except OSError:
