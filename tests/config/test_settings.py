@@ -117,6 +117,8 @@ WRONG = [
     ("livekit.url", "ws://[canary", "not an address"),
     ("livekit.url", "wss://user:canary@h", "only scheme"),
     ("livekit.url", "", "not an address"),
+    ("livekit.url", "wss://canary.b\u00fccher.example", "punycode"),
+    ("livekit.url", "wss://h/canary-\u00fc", "punycode"),
     ("livekit.public_url", "h", "not an address"),
     ("livekit.timeout_s", "nan", "not a number"),
     ("livekit.timeout_s", "soon", "not a number"),

@@ -122,6 +122,17 @@ def address(value: str) -> None:
         raise ValidationError("only scheme, host, port and path belong in this address")
 
 
+def called_address(value: str) -> None:
+    """Refuse what is not an address of a LiveKit server that a request can carry as it stands."""
+    address(value)
+    if not value.isascii():
+        # A request's head holds nothing else (RFC 9112, section 3; RFC 5891 for names).
+        raise ValidationError(
+            "holds more than ASCII: write the host in its ASCII form (punycode), such as "
+            "xn--bcher-kva.example, and a path with percent signs, such as /caf%C3%A9"
+        )
+
+
 def optional_address(value: str) -> None:
     """Refuse what is neither empty nor an address of a LiveKit server."""
     if value:

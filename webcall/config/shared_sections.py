@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import ValidationError, validate, validates_schema
 
 from webcall.config.fields import (
-    address,
+    called_address,
     optional_address,
     optional_secret,
     optional_unspaced,
@@ -28,7 +28,7 @@ class LiveKitSection(Section):
     url = text(
         "LiveKit's address as the service calls it; ws(s) and http(s) alike",
         load_default="ws://127.0.0.1:7880",
-        validate=address,
+        validate=called_address,
     )
     public_url = text(
         "what browsers connect to; empty: the same as url", load_default="", validate=optional_address

@@ -13,6 +13,7 @@ from livekit import api
 
 from webcall.core.livekit_faults import asked_before
 from webcall.core.participants import is_person
+from webcall.core.server_clock import MOST_S, ServerClock
 
 # Two times three seconds are more than the five for which LiveKit believes in a node that has died.
 _TRIES = 3
@@ -20,8 +21,9 @@ _PAUSE_S = 0.2
 # A node that dies with the request in its hands leaves LiveKit waiting for ten.
 _TRY_S = 3.5
 
-# A room's number of people lags by three seconds at most; the rest is for clocks that differ.
-_NEWCOMER_S = 30
+# A room's number of people lags by three seconds at most; the rest is for clocks that differ so little that
+# this machine's is gone by.
+_NEWCOMER_S = MOST_S + 5
 
 
 def create_where_a_node_lives(create: Callable[[float], api.Room], until: float) -> api.Room:
@@ -48,8 +50,11 @@ def create_where_a_node_lives(create: Callable[[float], api.Room], until: float)
         return create(until)
 
 
-def newcomers_in(participants: Callable[[], api.ListParticipantsResponse]) -> bool:
-    """Return whether anybody but agents has joined the room of these participants within half a minute."""
+def newcomers_in(participants: Callable[[], api.ListParticipantsResponse], clock: ServerClock) -> bool:
+    """Return whether anybody but agents has joined the room of these participants lately.
+
+    `clock` is LiveKit's, which has dated their joining.
+    """
     try:
         found = participants()
     except api.ServerError as error:
@@ -57,5 +62,5 @@ def newcomers_in(participants: Callable[[], api.ListParticipantsResponse]) -> bo
             return False
         raise
     # The list goes on holding those who were in the room when its node died, for as long as it is there.
-    since = time.time() - _NEWCOMER_S
+    since = clock.now().timestamp() - _NEWCOMER_S
     return any(is_person(one.kind) and one.joined_at > since for one in found.participants)

@@ -71,7 +71,7 @@ class Requests:
             token = self._sign(api.VideoGrants(room_admin=True, room=name))
             return self._ask("ListParticipants", asked, api.ListParticipantsResponse, token, until)
 
-        return self._bounded(lambda until: newcomers_in(lambda: participants(until)))
+        return self._bounded(lambda until: newcomers_in(lambda: participants(until), self._clock))
 
     def close(self) -> None:
         """Close the connections. A later question opens new ones."""
