@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,34 @@ class _App(Flask):
         """Return `func`. Flask would look at each function that it calls, in each request."""
         return func
 
+    def refuse_coroutines(self) -> None:
+        """Raise `TypeError` if any of them is one, which nobody would wait for; for the end of the making."""
+        for func in self._called_by_flask():
+            innermost = inspect.unwrap(func)
+            if inspect.iscoroutinefunction(innermost):
+                raise TypeError(
+                    f"{innermost!r} is a coroutine function: views and hooks have to be plain ones"
+                )
+
+    def _called_by_flask(self) -> Iterator[Callable[..., Any]]:
+        """Give views, the methods of those that are classes, and hooks, of the application and blueprints."""
+        for view in self.view_functions.values():
+            yield view
+            view_class = getattr(view, "view_class", None)
+            names = ("dispatch_request", *map(str.lower, getattr(view_class, "methods", None) or ()))
+            yield from (getattr(view_class, name) for name in names if hasattr(view_class, name))
+        for hooks in (
+            self.before_request_funcs,
+            self.after_request_funcs,
+            self.teardown_request_funcs,
+            self.template_context_processors,
+        ):
+            yield from chain.from_iterable(hooks.values())
+        yield from self.teardown_appcontext_funcs
+        for handlers_by_code in self.error_handler_spec.values():
+            for handlers in handlers_by_code.values():
+                yield from handlers.values()
+
 
 def create_app(config: Setup | Mapping[str, Any] | Path | str | None = None) -> Flask:
     """Make the WSGI application.
@@ -35,4 +65,5 @@ def create_app(config: Setup | Mapping[str, Any] | Path | str | None = None) -> 
     services = app.extensions["webcall"] = Services(setup)
     http.init_app(app, services)
     cli.init_app(app)
+    app.refuse_coroutines()
     return app
