@@ -26,7 +26,10 @@ class Client(NamedTuple):
 
 
 class Exchanges:
-    """Asks one LiveKit server, inside an event loop. Opens nothing before the first question."""
+    """Asks one LiveKit server inside an event loop, and blocks nothing: who asks awaits the answer.
+
+    Request threads have `webcall.core.livekit_requests.Requests`. Opens nothing before the first question.
+    """
 
     def __init__(self, config: LiveKitConfig, clock: ServerClock) -> None:
         """Take the settings, and what is to hear the time of each answer."""

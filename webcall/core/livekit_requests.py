@@ -34,7 +34,10 @@ _SIGNED_FOR_S = 10.0
 
 
 class Requests:
-    """Asks one LiveKit server. May be used in any thread; opens nothing before the first question."""
+    """Asks one LiveKit server, and blocks the thread that asks until it answers, or for `livekit.timeout_s`.
+
+    May be used in any thread but that of an event loop. Opens nothing before the first question.
+    """
 
     def __init__(self, config: LiveKitConfig, clock: ServerClock, loop: LoopThread) -> None:
         """Take the settings, what is to hear the time of each answer, and the loop that opens connections."""
