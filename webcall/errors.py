@@ -25,7 +25,14 @@ class ConfigError(WebCallError):
 
 
 class BackendError(WebCallError):
-    """A backend could not answer: an outage, never a "no". The caller gets a 500."""
+    """A backend could not answer: an outage, never a "no". The caller gets a 500.
+
+    `fix` is what an operator does about it, where the backend knows; `flask webcall check` shows it.
+    """
+
+    def __init__(self, message: str = "", *, fix: str = "") -> None:
+        self.fix = fix
+        super().__init__(message)
 
 
 class LimitsUnavailable(BackendError):

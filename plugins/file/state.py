@@ -25,6 +25,15 @@ class State:
     retry_at: float | None = None
     loaded: bool = False
 
+    @property
+    def fix(self) -> str:
+        """What an operator does about the fault; empty for one that may pass by itself."""
+        if self.top is None:
+            return "write the file, by hand or by a command that stores, or correct its path in backends.file"
+        if isinstance(self.top, int):
+            return "let the service's user read it, or correct its path in backends.file"
+        return "" if self.retry_at else "correct it at that place; it is read again by itself"
+
     def is_small(self, top: Look) -> bool:
         """Return whether what now looks like `top` is loaded so soon that a request can wait for it."""
         if self.survey is not None and self.survey.is_folder:

@@ -66,7 +66,7 @@ class Source:
         self._look_for_change(WAIT_FOR_SMALL_S)
         state = self._state
         if state.snapshot is None:
-            raise BackendError(state.fault or f"{self.path}: not loaded yet")
+            raise BackendError(state.fault or f"{self.path}: not loaded yet", fix=state.fix)
         return state.snapshot
 
     def _look_for_change(self, wait_s: float) -> None:

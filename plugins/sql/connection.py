@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from plugins.sql.deadlines import Deadlines, connected
 from plugins.sql.settings import engine_url
-from plugins.sql.tables import TooNew, make, pending, version_of
+from plugins.sql.tables import FIXES, NO_TABLES, UNDEFINED_TABLE, TooNew, make, pending, version_of
 from webcall import BackendError
 
 T = TypeVar("T")
@@ -31,7 +31,6 @@ _UNUSABLE = "sql: the SQLite file cannot be opened for writing: {}"
 
 # Making an index over a large table takes longer than any request may.
 BUILD_TIMEOUT_S = 60.0
-UNDEFINED_TABLE = "42P01"
 # Nothing longer is an id or an owner of a stored row.
 LONGEST_VALUE = 1 << 20
 
@@ -122,7 +121,8 @@ class Connection:
         except TooNew as error:
             raise BackendError(f"sql: {error}") from None
         except SQLAlchemyError as error:
-            raise BackendError(f"sql: {self._describe(error)}") from None
+            told = self._describe(error)
+            raise BackendError(f"sql: {told}", fix=FIXES.get(told, "")) from None
 
     @contextmanager
     def _session(self, until: float) -> Iterator[Session]:
@@ -197,7 +197,7 @@ class Connection:
             return name
         state = getattr(error.orig, "sqlstate", None)
         if state == UNDEFINED_TABLE or str(error.orig).startswith("no such table"):
-            return "the tables are not there: make them with `flask webcall sql init`"
+            return NO_TABLES
         if self.sqlite:
             # SQLite's own text names tables and files, and no values.
             return f"{name}: {error.orig}"

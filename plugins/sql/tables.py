@@ -63,6 +63,12 @@ STEPS: Mapping[int, Callable[[Connection, Table], None]] = {1: _to_1}
 VERSION = max(STEPS)
 
 
+NO_TABLES = "the tables are not there: make them with `flask webcall sql init`"
+FIXES = {NO_TABLES: "do that, if backends.sql.url names the right database"}
+UNDEFINED_TABLE = "42P01"
+"""PostgreSQL's state for tables that are not there."""
+
+
 class TooNew(Exception):
     """The tables are of a later release than this one."""
 

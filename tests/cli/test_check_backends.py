@@ -40,6 +40,37 @@ def test_mongo_is_down(make_app: MakeApp) -> None:
         assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_file_that_cannot_be_used(make_app: MakeApp, tmp_path: Path) -> None:
+    """A file that is broken, and one that is not there, are told with the place and with a fix of its own."""
+    broken, absent = tmp_path / "keys.yaml", tmp_path / "assistants.yaml"
+    broken.write_text("- user_email: [\n")
+    environment = {"WEBCALL_VALIDATORS": "file", "WEBCALL_STORES": "file"}
+    environment |= {"WEBCALL_API_KEYS_FILE": str(broken), "WEBCALL_ASSISTANTS_FILE": str(absent)}
+    found = loaded(run_on(make_app(NO_LIVEKIT | environment))("check", "--json", status=1))
+    told = {
+        one["part"]: (one["status"], one["message"], one["fix"]) for one in found if "file" in one["part"]
+    }
+    status, message, fix = told["auth.validators: file"]
+    assert (status, message.startswith(f"cannot be used: {broken}: line 2, column 1: not YAML")) == (
+        "failed",
+        True,
+    )
+    assert fix == "correct it at that place; it is read again by itself"
+    status, message, fix = told["assistants.stores: file"]
+    assert (status, message) == ("failed", f"cannot be used: {absent}: no such file or folder")
+    assert "correct its path in backends.file" in fix
+
+
+def test_tables_that_are_not_there(make_app: MakeApp, tmp_path: Path) -> None:
+    """A database without tables is told with the command that makes them, and not as one that is down."""
+    environment = {"DATABASE_URL": f"sqlite:///{tmp_path / 'kept.db'}"}
+    environment |= {"WEBCALL_VALIDATORS": "sql", "WEBCALL_STORES": "sql"}
+    found = loaded(run_on(make_app(NO_LIVEKIT | environment))("check", "--json", status=1))
+    told = [(one["message"], one["fix"]) for one in found if one["part"].endswith(": sql")]
+    message = "cannot be used: sql: the tables are not there: make them with `flask webcall sql init`"
+    assert told == [(message, "do that, if backends.sql.url names the right database")] * 2
+
+
 def test_a_misspelt_database(make_app: MakeApp, mongo_server: MongoServer, mongo_database: str) -> None:
     """A database without the collections is empty: which one is asked is named, and the settings."""
     environment = {"MONGODB_URI": mongo_server.uri, "MONGODB_DATABASE": mongo_database}

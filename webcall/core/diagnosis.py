@@ -105,8 +105,11 @@ def _backend(side: Side) -> Iterator[Finding]:
             missing = side.backend.unprepared()
     except Exception as error:
         told = str(error) if isinstance(error, WebCallError) else type(error).__name__
-        fix = f"is it running, and are the settings under backends.{side.name} right?"
-        yield Finding(side.part, "failed", f"does not answer: {told}", fix)
+        if isinstance(error, BackendError) and error.fix:
+            yield Finding(side.part, "failed", f"cannot be used: {told}", error.fix)
+        else:
+            fix = f"is it running, and are the settings under backends.{side.name} right?"
+            yield Finding(side.part, "failed", f"does not answer: {told}", fix)
         return
     if reason:
         yield Finding(side.part, "warning", reason)
