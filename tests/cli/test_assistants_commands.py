@@ -123,6 +123,24 @@ def test_check_finds(env_app: Flask, change: dict[str, Any], told: str) -> None:
     assert result.stdout == ""
 
 
+def test_check_warns_of_misspelt_fields(env_app: Flask) -> None:
+    """A field that is nearly a known one is a warning with the one that is meant; others may be there."""
+    own = {"assistant_colour": "canary", "note": "canary", "prompt": "canary"}
+    given = NEW | own | {"assistnat_start_instruction": "canary", "assistant-prompt": "canary"}
+    result = run_on(env_app, "canary")("assistants", "check", "-", answer=json.dumps(given))
+    assert [line for line in result.stderr.splitlines() if "unknown" in line] == [
+        f"{NEW['assistant_id']}: warning: {name}: unknown field; did you mean {meant}?"
+        for name, meant in (
+            ("assistnat_start_instruction", "assistant_start_instruction"),
+            ("assistant-prompt", "assistant_prompt"),
+        )
+    ]
+    # One that is missing for being misspelt is told so beside the fault.
+    given = {name.replace("assistant_id", "assistnt_id"): value for name, value in NEW.items()}
+    result = run_on(env_app)("assistants", "check", "-", answer=json.dumps(given), status=1)
+    assert "warning: assistnt_id: unknown field; did you mean assistant_id?" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

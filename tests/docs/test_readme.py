@@ -21,10 +21,10 @@ from scripts import sample
 from scripts.settings_table import make_table, with_table
 from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment, settings
 from tests.support.livekit import LiveKitServer
+from webcall.core.definition_fields import KNOWN_FIELDS
 from webcall.core.dispatch import dispatch_metadata
 from webcall.records import AssistantSchema, KeySchema, hash_api_key
 from webcall.startup import CacheSchema, prepare
-from webcall.worker.job import KNOWN_FIELDS
 
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

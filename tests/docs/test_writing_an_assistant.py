@@ -24,10 +24,10 @@ from tests.support.openai_stub import OpenAIStub
 from tests.support.person import NOTICE, joined
 from tests.support.probe import Probe, probing
 from webcall.core import endings, notices
+from webcall.core.definition_fields import KNOWN_FIELDS
 from webcall.core.notices import Notice
 from webcall.worker import attendance
 from webcall.worker.interaction import Interaction
-from webcall.worker.job import KNOWN_FIELDS
 
 PAGE = (ROOT / "docs" / "writing-an-assistant.md").read_text("utf-8")
 WORKER_PAGE = (ROOT / "docs" / "worker.md").read_text("utf-8")

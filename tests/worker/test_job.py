@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from webcall.core.definition_fields import KNOWN_FIELDS
 from webcall.core.dispatch import dispatch_metadata
-from webcall.worker.job import KNOWN_FIELDS, BadDispatch, read_job
+from webcall.worker.job import BadDispatch, read_job
 
 CANARY = "canary-of-the-caller"
 

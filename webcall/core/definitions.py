@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webcall.config.settings import WorkerConfig
+from webcall.core.definition_fields import misspelt
 from webcall.core.dispatch import FILLED_FIELDS, dispatch_metadata, filled_definition
 from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
 from webcall.core.model_names import PARTS
@@ -37,6 +38,9 @@ def check_definition(record: Any, worker: WorkerConfig | None = None) -> Report:
     Models are judged by the settings that a worker here would have, and not where there are none.
     """
     report = Report()
+    if isinstance(record, Mapping):
+        found = misspelt(record)
+        report.warnings += [f"{name}: unknown field; did you mean {meant}?" for name, meant in found]
     try:
         assistant = assistant_from_record(record)
     except RecordError as error:

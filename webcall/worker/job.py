@@ -7,34 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webcall.core.definition_fields import KNOWN_FIELDS
 from webcall.core.dispatch import VERSION
 from webcall.errors import WebCallError
 from webcall.worker.interaction import Interaction, read_interaction
-
-# Fields of a definition that the worker reads or may pass over without a word.
-KNOWN_FIELDS = frozenset(
-    {
-        "_id",
-        "agent_name",
-        "assistant_id",
-        "assistant_name",
-        "assistant_description",
-        "assistant_mode",
-        "assistant_prompt",
-        "assistant_start_instruction",
-        "assistant_placeholder_defaults",
-        "assistant_interaction_config",
-        "assistant_created_at",
-        "assistant_created_by_email",
-        "assistant_updated_at",
-        "assistant_updated_by_email",
-        "assistant_is_active",
-        "assistant_end_call_enabled",
-        "assistant_end_call_trigger_phrase",
-        "assistant_end_call_agent_message",
-        *(f"assistant_{part}_{what}" for part in ("llm", "stt", "tts") for what in ("model", "config")),
-    }
-)
 
 
 class BadDispatch(WebCallError):
