@@ -277,7 +277,7 @@ def test_a_node_that_dies_with_the_request_in_its_hands(
     livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that is late for one try is not waited for: the room is asked for again, by the same name."""
-    monkeypatch.setattr(livekit_nodes, "_TRY_S", 0.1)
+    monkeypatch.setattr(livekit_nodes, "_TRY_S", 0.5)
 
     def hang_once(exchange: Exchange) -> None:
         if fake.count("CreateRoom") > 1:
