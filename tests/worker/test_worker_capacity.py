@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from webcall.config.settings import CALLS_PER_CORE
-from webcall.core import capacity as cores_here
+from webcall.core import cores as cores_here
 from webcall.worker import capacity
 from webcall.worker.capacity import MEMORY_PER_CALL_MB, SPARE_MB, calls_that_fit
 

@@ -21,8 +21,8 @@ from tests.support.livekit import LiveKitServer
 from tests.support.person import joined
 from tests.support.programs import free_port
 from tests.support.worker import MakeWorker, WorkerProcess
-from webcall.core.capacity import MOST_CALLS
 from webcall.core.worker_here import look_at_worker
+from webcall.core.worker_metrics import MOST_CALLS
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

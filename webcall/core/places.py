@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from webcall.config.settings import CALLS_PER_CORE, Config
-from webcall.core.capacity import cores
+from webcall.core.cores import cores
 from webcall.core.holdings import Finding
 from webcall.core.worker_here import ask_worker, difference
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webcall.config.settings import Config, WorkerConfig
-from webcall.core.capacity import MOST_CALLS, WORKS_FOR
 from webcall.core.holdings import Finding
 from webcall.core.neighbours import read
+from webcall.core.worker_metrics import MOST_CALLS, WORKS_FOR
 
 
 @dataclass(frozen=True, slots=True)

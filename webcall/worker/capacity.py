@@ -1,4 +1,4 @@
-"""How many calls this worker takes, by the cores (`webcall.core.capacity`) and by memory."""
+"""How many calls this worker takes, by the cores (`webcall.core.cores`) and by memory."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from prometheus_client import Gauge
 
 from webcall import logs
 from webcall.config.settings import Config
-from webcall.core.capacity import MOST_CALLS, WORKS_FOR, cores
+from webcall.core.cores import cores
 from webcall.core.model_table import DEMO
+from webcall.core.worker_metrics import MOST_CALLS, WORKS_FOR
 from webcall.worker import capacity
 from webcall.worker.call import Call
 from webcall.worker.demo.stt import DemoSTT

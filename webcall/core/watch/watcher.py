@@ -203,9 +203,9 @@ class Watcher:
         if known.overtime_s(room, self._rooms.now()) >= self._rules.overtime_s:
             await self._acts.close(room, known, Notice.time_is_up)
         elif known.alone_since is not None:
-            await self._mend(room, known)
+            await self._judge_and_act(room, known)
 
-    async def _mend(self, room: OpenRoom, known: Known) -> None:
+    async def _judge_and_act(self, room: OpenRoom, known: Known) -> None:
         dispatches = await self._rooms.sent(room.name)
         verdict = judge(known.view(dispatches, self._rooms.now()), self._rules)
         if isinstance(verdict, Wait):

@@ -5,12 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-MOST_CALLS = "webcall_worker_most_calls"
-"""The worker's metric that tells how many calls it takes at once."""
-
-WORKS_FOR = "webcall_worker_livekit"
-"""The worker's metric whose label `url` tells which LiveKit it works for."""
-
 _CGROUP = Path("/sys/fs/cgroup")
 
 
