@@ -14,6 +14,10 @@ from livekit import rtc
 from tests.support.calls import PlacedCall
 from webcall.worker.demo import espeak
 from webcall.worker.demo.tts import synthesize
+from webcall.worker.rtc_events import keep_all_events
+
+# The tests' process keeps more garbage of the SDK's than any other.
+keep_all_events()
 
 TRANSCRIPTION, CHAT, NOTICE = "lk.transcription", "lk.chat", "webcall.notice"
 

@@ -21,6 +21,7 @@ from webcall.worker import capacity
 from webcall.worker.call import Call
 from webcall.worker.demo.stt import DemoSTT
 from webcall.worker.demo.tts import DemoTTS
+from webcall.worker.rtc_events import keep_all_events
 
 _FULL = 0.6
 
@@ -136,6 +137,7 @@ def _prepare_process(config: Config, process: JobProcess) -> None:
     """Make a process ready for a call, before there is one."""
     # Written from here: what livekit-agents would send to the main process holds exceptions' texts.
     logs.configure(config.log)
+    keep_all_events()
     process.userdata["ears"] = inference.VAD(model="silero")
     # Neither raises: a process without the demo's ears still takes typed chats and other models.
     if config.worker.tts == DEMO.name:
