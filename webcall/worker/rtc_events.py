@@ -3,7 +3,7 @@
 livekit 1.1.21 hands each event to its subscribers in a loop over their list, in a thread of its own. Where
 Python collects garbage just then, `Room.__del__` and `AudioStream.__del__` take their own subscriptions out
 of that list, in the same thread, which the lock lets through: the loop passes over the next subscriber, and
-a piece of a text, or the answer that somebody waits for, is gone. It was seen as a last word that was missing.
+a piece of a text, or the answer that somebody waits for, is gone. Seen as a last word that was missing.
 """
 
 from __future__ import annotations
