@@ -185,16 +185,28 @@ def test_messages_on_the_troubleshooting_page_are_the_services() -> None:
 def test_errors_in_the_log_are_on_the_operating_page() -> None:
     """The page's table of error lines names every event that the service logs as an error, and no other.
 
-    The worker's stand on its own page.
+    The worker's stand on its own page. The backend `file` writes lines of its own words.
     """
     worker = ROOT / "webcall" / "worker"
     files = [path for path in (ROOT / "webcall").rglob("*.py") if not path.is_relative_to(worker)]
     code = "\n".join(path.read_text("utf-8") for path in files)
     page = (ROOT / "docs" / "operating.md").read_text("utf-8")
     table = page.partition("| Event |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == set(
-        re.findall(r"log\.error\(\s*\"([^\"]+)\"", code)
-    )
+    of_files = "….yaml: … (nothing to serve)"
+    assert "nothing to serve" in (ROOT / "plugins" / "file" / "watch.py").read_text("utf-8")
+    assert set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == {
+        of_files,
+        *re.findall(r"log\.error\(\s*\"([^\"]+)\"", code),
+    }
+
+
+def test_livekit_agents_own_error_is_on_the_workers_page() -> None:
+    """The worker's table has the line that livekit-agents writes where a job's function fails."""
+    library = importlib.import_module("livekit.agents.ipc.job_proc_lazy_main").__file__
+    assert library is not None
+    event = "unhandled exception while running the job task"
+    assert f'"{event}"' in Path(library).read_text("utf-8")
+    assert f"| `{event}` | error |" in (ROOT / "docs" / "worker.md").read_text("utf-8")
 
 
 def test_why_calls_end_is_on_the_workers_page() -> None:

@@ -46,5 +46,5 @@ def misspelt(record: Mapping[object, object]) -> Iterator[tuple[str, str]]:
             and name not in KNOWN_FIELDS
             and re.fullmatch(r"assist[\w-]*", name, re.ASCII)
         ):
-            for meant in difflib.get_close_matches(name, KNOWN_FIELDS, n=1, cutoff=_ALIKE):
+            for meant in difflib.get_close_matches(name, sorted(KNOWN_FIELDS), n=1, cutoff=_ALIKE):
                 yield name, meant
