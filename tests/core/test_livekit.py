@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -109,7 +109,10 @@ def test_several_half_open_connections_cost_one_call_its_time(livekit: LiveKit, 
     assert livekit.create_room(ROOM).metadata == ROOM.metadata
 
 
-def test_a_break_before_an_unreachable_server(livekit: LiveKit, fake: FakeLiveKit) -> None:
+@pytest.mark.parametrize("ask", [lambda livekit: livekit.create_room(ROOM), LiveKit.ping])
+def test_a_break_before_an_unreachable_server(
+    livekit: LiveKit, fake: FakeLiveKit, ask: Callable[[LiveKit], object]
+) -> None:
     """A request that may have arrived counts as broken, though nothing listens when it is repeated."""
 
     def vanish(exchange: Exchange) -> None:
@@ -118,7 +121,7 @@ def test_a_break_before_an_unreachable_server(livekit: LiveKit, fake: FakeLiveKi
 
     fake.script = vanish
     with pytest.raises(LiveKitError) as caught:
-        livekit.create_room(ROOM)
+        ask(livekit)
     assert caught.value.kind == "broken"
 
 
