@@ -67,3 +67,13 @@ def create_app(config: Setup | Mapping[str, Any] | Path | str | None = None) -> 
     cli.init_app(app)
     app.refuse_coroutines()
     return app
+
+
+def create_app_for_help() -> Flask:
+    """Make an application that has the commands and nothing behind them, for `--help` without settings.
+
+    It serves no address, and a command that runs on it ends with an error.
+    """
+    app = _App("webcall", static_folder=None)
+    cli.init_app(app)
+    return app

@@ -37,6 +37,21 @@ def flask(environment: Mapping[str, str], *arguments: str) -> subprocess.Complet
     )
 
 
+def test_help_needs_no_settings() -> None:
+    """Without settings the help is there, of each command too, beside what is missing; no command runs."""
+    for arguments in ((), ("keys", "create"), ("watch",)):
+        helped = flask({}, *arguments, "--help")
+        assert helped.returncode == 0, helped.stderr
+        assert helped.stdout.startswith("Usage: ")
+        assert "livekit.api_key: the environment variable LIVEKIT_API_KEY is not set" in helped.stderr
+    assert "keys" in flask({}, "--help").stdout
+    for arguments in (("keys", "list"), ("mongo", "init", "--help"), ("keys", "create", "--owner", "--help")):
+        refused = flask({}, *arguments)
+        assert refused.returncode != 0
+        assert "LIVEKIT_API_KEY is not set" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
 def test_plugins_tells_what_is_loaded_and_used(env_app: Flask) -> None:
     """Every backend is listed with its plugin, its version and whether it is in use."""
     run = run_on(env_app)

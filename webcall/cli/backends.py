@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import click
 from flask import current_app, has_app_context
 from flask.cli import ScriptInfo, with_appcontext
 
-from webcall.cli.common import Group, services
+from webcall.cli.common import Group, services, services_of
 from webcall.core.services import Services
 from webcall.errors import WebCallError
 from webcall.interfaces import Prepares
@@ -49,7 +47,7 @@ class BackendCommands(Group):
 
 def _services(ctx: click.Context) -> Services:
     app = current_app if has_app_context() else ctx.ensure_object(ScriptInfo).load_app()
-    return cast(Services, app.extensions["webcall"])
+    return services_of(app)
 
 
 def sides_in_use() -> list[tuple[str, object]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from webcall.core.services import Services
@@ -49,8 +49,15 @@ def _place_of(error: Exception) -> str:
 
 
 def services() -> Services:
-    """Return the services of the application that the command runs in."""
-    return cast(Services, current_app.extensions["webcall"])
+    """Return the services of the application that the command runs in. Raises as `services_of`."""
+    return services_of(current_app)
+
+
+def services_of(app: Flask) -> Services:
+    """Return the services of an application; `WebCallError` if it was made for the help alone."""
+    if "webcall" not in app.extensions:
+        raise WebCallError("the settings cannot be used, as told above")
+    return cast(Services, app.extensions["webcall"])
 
 
 def echo_json(value: Any) -> None:
