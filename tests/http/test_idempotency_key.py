@@ -32,6 +32,7 @@ from tests.support.deployment import (
 from tests.support.fake_livekit import Exchange, FakeLiveKit
 from tests.support.http import CALL, JSON, at_once, send
 from tests.support.livekit import LiveKitServer
+from webcall.core import livekit_nodes
 from webcall.core.idempotency import GENERATIONS, derived_candidates
 from webcall.core.server_clock import ServerClock
 from webcall.records import hash_api_key
@@ -86,6 +87,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(ServerClock, "now", lambda _: datetime.now(UTC) + clock.ahead)
+    # LiveKit, which dates people's joining, is not put forward.
+    monkeypatch.setattr(livekit_nodes, "_NEWCOMER_S", 300)
     return clock
 
 
