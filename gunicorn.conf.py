@@ -213,8 +213,8 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     It writes into each object that it looks at, and a page that is written to is the worker's own from
     then on: half of a worker's memory (benchmarks/start_up.py). See Python's documentation of gc.freeze.
     """
-    # What the settings before a SIGHUP have left is among what was frozen then.
-    gc.unfreeze()
+    # Not unfrozen first: that would have the collector write into what earlier workers share. What the
+    # settings before a SIGHUP leave behind stays, some hundred objects each time.
     gc.collect()
     gc.freeze()
 
