@@ -2,7 +2,7 @@
 
 A request thread sends and waits itself. To hand the same exchange to an event loop in another thread costs
 twenty times the processor time of sending it (benchmarks/PROFILE.md). Only opening a connection, which is
-rare, is left to the loop: names are looked up and addresses tried there, where both can be given up.
+rare, is left to the loop: addresses are tried there, where that can be given up, and names waited for.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import aiohappyeyeballs
 
 from webcall.core.http_connection import Answer, Broken, HttpConnection, NotReached
 from webcall.loop_thread import LoopThread
+from webcall.resolver import Resolver
 
 # A connection that has been idle for longer may have been forgotten on the way (aiohttp's own default).
 KEPT_S = 15.0
@@ -38,6 +39,7 @@ class Connections:
         self._tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
         self._loop = loop
+        self._resolver = Resolver()
         self._lock = threading.Lock()
         # Those that were idle for longest stand first.
         self._kept: deque[HttpConnection] = deque()
@@ -135,8 +137,7 @@ class Connections:
             raise NotReached(*error.args) from error
 
     async def _connect(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        addresses = await asyncio.wrap_future(self._resolver.addresses(self._host, self._port))
         made = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made

@@ -1,0 +1,111 @@
+"""Look-ups of names: shared by those who ask, bounded in number, and given up by nobody's leaving."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from webcall import resolver as module
+from webcall.resolver import Resolver
+
+NAME = "somewhere.test"
+FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+
+
+class Names:
+    """A resolver of the system that hangs for every name until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.over = threading.Event()
+        self.answer: Callable[[], Any] = lambda: FOUND
+
+    def look_up(self, host: str, *_: Any, flags: int = 0, **__: Any) -> Any:
+        if flags & socket.AI_NUMERICHOST:
+            return FOUND
+        self.asked.append(host)
+        self.over.wait(60)
+        return self.answer()
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    hanging = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", hanging.look_up)
+    yield hanging
+    hanging.over.set()
+
+
+def test_those_who_ask_share_a_look_up(names: Names) -> None:
+    """However many ask, and whoever of them gives up, the name is asked for once, and each is answered."""
+    asked = Resolver()
+    first, *others = [asked.addresses(NAME, 80) for _ in range(20)]
+    assert not first.cancel()
+    assert not any(each.done() for each in others)
+    names.over.set()
+    assert [each.result(timeout=10) for each in others] == [FOUND] * 19
+    assert names.asked == [NAME]
+
+
+def test_other_names_have_look_ups_of_their_own(names: Names) -> None:
+    """Neither another name nor another port waits for a look-up that hangs."""
+    asked = Resolver()
+    assert len({id(asked.addresses(*each)) for each in [(NAME, 80), (NAME, 81), ("other.test", 80)]}) == 3
+
+
+def test_a_look_up_is_shared_for_a_while(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was lost does not hold those who come later, and a dead server does not gather threads."""
+    monkeypatch.setattr(module, "SHARED_FOR_S", 0.0)
+    asked = Resolver()
+    begun: set[Future[Any]] = {asked.addresses(NAME, 80) for _ in range(50)}
+    assert len(begun) == module.MOST_AT_ONCE
+    names.over.set()
+    assert all(each.result(timeout=10) == FOUND for each in begun)
+
+
+def test_what_has_ended_is_asked_anew(names: Names) -> None:
+    """An answer is not kept, nor is a failure, which each who waits is told."""
+    names.over.set()
+    asked = Resolver()
+    assert asked.addresses(NAME, 80).result(timeout=10) == FOUND
+
+    def fail() -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    names.answer = fail
+    with pytest.raises(socket.gaierror):
+        _after(asked).result(timeout=10)
+    names.answer = lambda: FOUND
+    assert _after(asked).result(timeout=10) == FOUND
+    assert len(names.asked) == 3
+
+
+def _after(asked: Resolver) -> Future[Any]:
+    """Ask when the last look-up's thread is done."""
+    for thread in threading.enumerate():
+        if NAME in thread.name:
+            thread.join(timeout=10)
+    return asked.addresses(NAME, 80)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "::1"])
+def test_an_address_needs_no_look_up(names: Names, address: str) -> None:
+    """An address is found at once while every look-up hangs."""
+    assert Resolver().addresses(address, 80).result(timeout=0) == FOUND
+    assert names.asked == []
+
+
+def test_after_a_fork_nobody_waits_for_the_parents_threads(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has inherited a look-up begins one of its own."""
+    asked = Resolver()
+    inherited = asked.addresses(NAME, 80)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert asked.addresses(NAME, 80) is not inherited

@@ -1,0 +1,98 @@
+"""Look-ups of host names, for which nobody has to wait to their end.
+
+The system's own look-up knows no timeout and cannot be ended: where no name server answers, it takes for as
+long as the system likes, 5 s twice for each by default (resolv.conf(5)).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+# Who asks later begins another: a question or an answer may be lost, which the system notices after 5 s.
+SHARED_FOR_S = 1.0
+MOST_AT_ONCE = 8
+
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+"""One of those that `socket.getaddrinfo` returns."""
+
+
+class _LookUp(NamedTuple):
+    began: float
+    found: Future[Sequence[AddressInfo]]
+
+
+class Resolver:
+    """Looks up host names in threads of its own. May be used in any thread.
+
+    Those who ask for a name within a second share one look-up, and however many ask, eight are under way for
+    a name at most: the rest share the last one of these.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._running: dict[tuple[str, int], list[_LookUp]] = {}
+
+    def addresses(self, host: str, port: int) -> Future[Sequence[AddressInfo]]:
+        """Return what will hold the addresses for a TCP connection, or what the look-up raised.
+
+        Cancelling it has no effect. An address needs no look-up: what is returned holds it already.
+        """
+        if _is_address(host):
+            found: Future[Sequence[AddressInfo]] = Future()
+            _ask(found, host, port, socket.AI_NUMERICHOST)
+            return found
+        with self._lock:
+            if self._pid != os.getpid():
+                # After a fork: their threads are the parent's.
+                self._pid, self._running = os.getpid(), {}
+            running = self._running.setdefault((host, port), [])
+            now = time.monotonic()
+            if not running or (now - running[-1].began >= SHARED_FOR_S and len(running) < MOST_AT_ONCE):
+                running.append(_LookUp(now, self._begin(host, port)))
+            return running[-1].found
+
+    def _begin(self, host: str, port: int) -> Future[Sequence[AddressInfo]]:
+        found: Future[Sequence[AddressInfo]] = Future()
+        # From now on it cannot be cancelled: others may wait for it.
+        found.set_running_or_notify_cancel()
+
+        def look_up() -> None:
+            _ask(found, host, port)
+            self._forget(host, port, found)
+
+        # The end of the process does not wait for a thread like this one, as it would for an executor's.
+        threading.Thread(target=look_up, name=f"look-up of {host}", daemon=True).start()
+        return found
+
+    def _forget(self, host: str, port: int, found: Future[Sequence[AddressInfo]]) -> None:
+        with self._lock:
+            left = [each for each in self._running.get((host, port), ()) if each.found is not found]
+            if left:
+                self._running[host, port] = left
+            else:
+                self._running.pop((host, port), None)
+
+
+def _ask(found: Future[Sequence[AddressInfo]], host: str, port: int, flags: int = 0) -> None:
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except Exception as error:
+        found.set_exception(error)
+    else:
+        found.set_result(addresses)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
