@@ -14,6 +14,7 @@ from webcall.config import LiveKitConfig
 from webcall.core import leftovers, livekit_nodes
 from webcall.core.http_connection import Broken, NotReached
 from webcall.core.livekit import LiveKit, NewRoom
+from webcall.core.livekit_faults import NotAskedAgain, explain
 from webcall.core.livekit_nodes import create_where_a_node_lives
 from webcall.errors import LiveKitError
 
@@ -37,11 +38,26 @@ def failing(faults: list[Exception]) -> Callable[[float], api.Room]:
 def test_a_try_that_may_have_arrived_is_what_is_told(
     first: Exception, not_sent: Exception, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nobody takes a later try, the first one's fault is told: it may have made the room."""
+    """Where nobody takes a later try, the first one's fault is told as well: it may have made the room."""
     monkeypatch.setattr(livekit_nodes, "_PAUSE_S", 0.0)
-    with pytest.raises(type(first)) as caught:
+    with pytest.raises(NotAskedAgain) as caught:
         create_where_a_node_lives(failing([first] * times + [not_sent]), time.monotonic() + 5)
-    assert caught.value is first
+    assert (caught.value.fault, caught.value.later) == (first, not_sent)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [
+        (TimeoutError(), "timeout", "no answer; asked again: cannot connect: Connection refused"),
+        (UNAVAILABLE, "answer", "LiveKit answers with 503 unavailable; asked again: cannot connect: "),
+        (Broken("gone"), "broken", "the connection broke: gone; asked again: cannot connect: "),
+    ],
+)
+def test_both_tries_are_told(fault: Exception, kind: str, told: str) -> None:
+    """The kind is the first try's, which may have arrived; the words are those of both."""
+    explained = explain(NotAskedAgain(fault, NotReached(111, "Connection refused")), 0)
+    assert explained.kind == kind
+    assert str(explained).startswith(told)
 
 
 @pytest.mark.parametrize("fault", [NotReached("nothing listens"), ssl.SSLError("no TLS"), Broken("gone")])
@@ -84,5 +100,6 @@ def test_a_server_that_goes_after_a_try_leaves_no_room(
     with pytest.raises(LiveKitError) as caught:
         livekit.create_room(ROOM)
     assert caught.value.kind == "timeout"
+    assert str(caught.value).startswith("no answer; asked again: cannot connect: ")
     assert fake.deleted.wait(10)
     assert fake.rooms == {}

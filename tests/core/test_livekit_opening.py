@@ -107,6 +107,21 @@ def test_the_kernels_time_out_is_not_ours(
         connections_to(80).exchange(GET, until())
 
 
+def test_the_kernels_time_out_in_a_handshake_is_not_ours(
+    peer_of: Callable[..., Peer],
+    connections_to: Callable[..., Connections],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the kernel gives up a peer that has gone before TLS stands, the server was not reached."""
+
+    def give_up(_: ssl.SSLSocket) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", give_up)
+    with pytest.raises(NotReached, match="Connection timed out"):
+        connections_to(peer_of(say_nothing).port, "https").exchange(GET, until())
+
+
 def test_a_connection_that_comes_too_late_is_closed(
     peer_of: Callable[..., Peer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,9 @@ class Connections:
                 connection.begin_tls(self._context, self._host, until)
         except BaseException as error:
             connection.close()
-            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | TimeoutError):
+            # A time-out with a number is the kernel's, one without is ours.
+            ours = isinstance(error, TimeoutError) and error.errno is None
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and not ours:
                 raise NotReached(*error.args) from error
             raise
         return connection

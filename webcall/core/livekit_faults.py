@@ -20,19 +20,31 @@ BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.Client
 _NOT_SENT = (aiohttp.ClientConnectorError, NotReached, ssl.SSLError)
 
 
+class NotAskedAgain(Exception):
+    """What was asked in vain could not be asked again: nobody took the second try.
+
+    `fault` is the first one's, `later` the second one's.
+    """
+
+    def __init__(self, fault: Exception, later: Exception) -> None:
+        super().__init__(fault, later)
+        self.fault = fault
+        self.later = later
+
+
 @contextlib.contextmanager
 def asked_before(fault: Exception | None) -> Iterator[None]:
     """Ask again what was asked in vain, unless there was no `fault` yet: then ask for the first time.
 
-    Raises `fault` where nobody takes the request now: the one before may have arrived, which is not the
-    same as one that was never sent, and what it has left behind is to be looked for.
+    Raises `NotAskedAgain` where nobody takes the request now: the one before may have arrived, which is not
+    the same as one that was never sent, and what it has left behind is to be looked for.
     """
     try:
         yield
-    except _NOT_SENT:
+    except _NOT_SENT as error:
         if fault is None:
             raise
-        raise fault from None
+        raise NotAskedAgain(fault, error) from error
 
 
 def refusal(told: bytes, clock_ahead_s: float) -> str:
@@ -51,6 +63,11 @@ def explain(error: Exception, clock_ahead_s: float) -> LiveKitError:
 
     `clock_ahead_s` is how far its clock is ahead of this machine's, as far as that is known.
     """
+    if isinstance(error, NotAskedAgain):
+        told, later = explain(error.fault, clock_ahead_s), explain(error.later, clock_ahead_s)
+        return LiveKitError(told.kind, f"{told}; asked again: {later}")
+    if isinstance(error, TimeoutError):
+        return LiveKitError("timeout", "no answer")
     if isinstance(error, api.ServerError):
         if error.status in (401, 403):
             return LiveKitError("unauthorized", refusal(b"", clock_ahead_s))
