@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any, cast
 
+import pytest
+
 from webcall.core import readiness as module
 from webcall.core.livekit import LiveKit
 from webcall.core.readiness import Readiness
@@ -27,7 +29,24 @@ class Backend:
         return self.answer
 
 
-def test_a_ping_that_hangs_is_down_and_asked_once(monkeypatch: Any) -> None:
+def test_an_answer_is_kept_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a bad one, and one that was for the metrics, for which an older one will do; no longer than that."""
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    livekit = Backend("its clock is off")
+    readiness = Readiness(cast(LiveKit, livekit), [], patience_s=10)
+    assert readiness.state(kept_s=10).degraded == ("livekit",)
+    livekit.answer = None
+    now += module.KEPT_S
+    assert readiness.state().degraded == ("livekit",)
+    now += 0.01
+    assert readiness.state().degraded == ()
+    now += 9
+    assert readiness.state(kept_s=10).degraded == ()
+    assert livekit.pings == 2
+
+
+def test_a_ping_that_hangs_is_down_and_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hanging ping costs the patience, not every later probe, and is not asked again while it hangs."""
     monkeypatch.setattr(module, "KEPT_S", 0)
     hanging, degraded = Backend(hangs=True), Backend("old contents")
