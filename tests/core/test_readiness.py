@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -30,7 +30,7 @@ class Backend:
 
 
 def test_an_answer_is_kept_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also a bad one, and one that was for the metrics, for which an older one will do; no longer than that."""
+    """No longer, and a bad one too, and one that the metrics asked for, for which an older one will do."""
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
     livekit = Backend("its clock is off")
