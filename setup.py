@@ -91,8 +91,8 @@ setup(
         "cartesia": ["livekit-plugins-cartesia>=1.8.9,<2"],
         "sarvam": ["livekit-plugins-sarvam>=1.8.9,<2"],
         "mistral": ["livekit-plugins-mistralai>=1.8.9,<2"],
-        # What the benchmarks set beside the service, and what draws their plots.
-        "bench": ["fastapi>=0.115", "uvicorn[standard]>=0.34", "matplotlib>=3.9"],
+        # What the benchmarks set beside the service.
+        "bench": ["fastapi>=0.115", "uvicorn[standard]>=0.34"],
         "dev": [
             "webcall[bench,redis,traces,jwt,sql,http,worker]",
             "webcall[openai,google,deepgram,elevenlabs,cartesia,sarvam,mistral]",

@@ -24,13 +24,21 @@ SMALL = {"customer": {"name": "Ada"}, "plan": "gold"}
 UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error")
 SERVICE, FASTAPI, USUAL, EXPRESS_ONE, FLOOR = "service", "fastapi", "fastapi-usual", "express", "floor"
 
+WORDS = {
+    SERVICE: ("This service", "Flask under gunicorn"),
+    FASTAPI: ("FastAPI, at its best", "a shared client, one request"),
+    USUAL: ("FastAPI, as most write it", "a client per call, two requests"),
+    EXPRESS_ONE: ("Express", "livekit-server-sdk, one request"),
+    FLOOR: ("The floor", "raw sockets, tokens by hand"),
+}
+"""What a reader is told of each, in the order in which they are shown."""
+
 
 @dataclass(frozen=True)
 class Contestant:
     """A server: how it is started on a port, and what it needs in its environment."""
 
     name: str
-    words: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,29 +95,24 @@ def contestants(port_of: Mapping[str, int], workers: int = 1) -> list[Contestant
     return [
         Contestant(
             SERVICE,
-            "this service, under gunicorn",
             (sys.executable, "-m", "gunicorn"),
             {"WEBCALL_BIND": f"127.0.0.1:{port_of[SERVICE]}", "WEBCALL_WORKERS": str(workers)},
         ),
         Contestant(
             FASTAPI,
-            "FastAPI, one shared client, one request",
             uvicorn("benchmarks.peers.fastapi_one:app", port_of[FASTAPI]),
         ),
         Contestant(
             USUAL,
-            "FastAPI, a client per request, two requests",
             uvicorn("benchmarks.peers.fastapi_usual:app", port_of[USUAL]),
         ),
         Contestant(
             EXPRESS_ONE,
-            "Express, livekit-server-sdk, one request",
             (str(frontend.node()), str(EXPRESS / "server.mjs")),
             {"BENCHMARK_PORT": str(port_of[EXPRESS_ONE]), "BENCHMARK_MODULES": str(modules)},
         ),
         Contestant(
             FLOOR,
-            "the floor: raw sockets, by hand",
             (sys.executable, "-m", "benchmarks.peers.floor"),
             {"BENCHMARK_PORT": str(port_of[FLOOR])},
         ),
