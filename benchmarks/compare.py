@@ -47,10 +47,13 @@ class Round:
     worker_mib: float
 
 
-def measure(port: int, pid: int, request: bytes, requests: int, connections: int) -> Round:
-    """Send `requests` over kept-alive connections, from a process of their own."""
+def measure(
+    port: int, pid: int, request: bytes, requests: int, connections: int, at_once: int | None = None
+) -> Round:
+    """Send `requests` over kept-alive connections, `at_once` at a time, from a process of their own."""
     command = [sys.executable, "-m", "benchmarks.load", "--port", str(port)]
     command += ["--requests", str(requests), "--connections", str(connections)]
+    command += ["--at-once", str(at_once or connections)]
     before = cpu_s(pid)
     done = subprocess.run(command, input=request, capture_output=True, check=True, timeout=300)
     cpu = cpu_s(pid) - before

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +59,14 @@ def _own_cpu_s(pid: int) -> float:
         with contextlib.suppress(FileNotFoundError):
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def bind(pid: int, cores: Collection[int]) -> None:
+    """Let the threads of a process and of its descendants, and those that they start, run on these cores."""
+    for one in tree(pid):
+        for task in Path(f"/proc/{one}/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(task.name), cores)
 
 
 def private_mib(pid: int) -> float:
