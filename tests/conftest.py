@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.support.fake_livekit",
     "tests.support.peer",
     "tests.support.make_run",
+    "tests.support.names",
     "tests.support.watch",
     "tests.support.worker",
 ]

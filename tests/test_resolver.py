@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -12,7 +16,7 @@ from typing import Any
 import pytest
 
 from webcall import resolver as module
-from webcall.resolver import Resolver
+from webcall.resolver import ClientResolver, Resolver
 
 NAME = "somewhere.test"
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
@@ -109,3 +113,60 @@ def test_after_a_fork_nobody_waits_for_the_parents_threads(
     inherited = asked.addresses(NAME, 80)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert asked.addresses(NAME, 80) is not inherited
+
+
+_HANGING = """
+import asyncio, socket, threading
+import aiohttp
+from webcall.resolver import ClientResolver, Resolver
+
+asked = threading.Event()
+
+def hang(*_, **__):
+    asked.set()
+    threading.Event().wait(60)
+
+async def ask():
+    connector = aiohttp.TCPConnector(resolver=ClientResolver(Resolver()))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        try:
+            async with asyncio.timeout(0.1):
+                await session.get("http://somewhere.test/")
+        except TimeoutError:
+            print("in time")
+
+socket.getaddrinfo = hang
+asyncio.run(ask())
+assert asked.is_set()
+"""
+
+
+def test_the_end_of_a_process_waits_for_no_look_up() -> None:
+    """A command whose name server is dead ends when it has told so."""
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", _HANGING], stdout=subprocess.PIPE, timeout=120, check=True)
+    assert ended.stdout == b"in time\n"
+    assert time.monotonic() - began < 50
+
+
+def test_addresses_are_those_that_a_client_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each family, or of the one that is asked for; with its zone, where an address has one."""
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, socket.if_nametoindex("lo"))),
+        *FOUND,
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    def hosts(family: socket.AddressFamily) -> list[str]:
+        resolved = asyncio.run(ClientResolver(Resolver()).resolve(NAME, 80, family))
+        assert all(each["hostname"] == NAME and each["port"] == 80 for each in resolved)
+        return [each["host"] for each in resolved]
+
+    assert hosts(socket.AF_UNSPEC) == ["fe80::1%lo", "192.0.2.1"]
+    assert hosts(socket.AF_INET) == ["192.0.2.1"]
+
+
+def test_a_name_of_which_no_look_up_can_be_made() -> None:
+    """A label of more than 63 characters is a failed look-up, and no error of text."""
+    with pytest.raises(OSError, match="its name cannot be looked up"):
+        Resolver().addresses(f"{'a' * 64}.test", 80).result(timeout=10)

@@ -6,6 +6,7 @@ long as the system likes, 5 s twice for each by default (resolv.conf(5)).
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -15,9 +16,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+from aiohttp.abc import AbstractResolver, ResolveResult
+
 # Who asks later begins another: a question or an answer may be lost, which the system notices after 5 s.
 SHARED_FOR_S = 1.0
 MOST_AT_ONCE = 8
+_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 """One of those that `socket.getaddrinfo` returns."""
@@ -41,7 +45,7 @@ class Resolver:
         self._running: dict[tuple[str, int], list[_LookUp]] = {}
 
     def addresses(self, host: str, port: int) -> Future[Sequence[AddressInfo]]:
-        """Return what will hold the addresses for a TCP connection, or what the look-up raised.
+        """Return what will hold the addresses for a TCP connection, or the `OSError` of the look-up.
 
         Cancelling it has no effect. An address needs no look-up: what is returned holds it already.
         """
@@ -81,11 +85,44 @@ class Resolver:
                 self._running.pop((host, port), None)
 
 
+class ClientResolver(AbstractResolver):
+    """Looks up names for aiohttp's clients, whose own way keeps a thread of the loop's for each look-up."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        """Take what looks up; it may be that of many clients, in many loops."""
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return a host's addresses. Raises `OSError`."""
+        found = await asyncio.wrap_future(self._resolver.addresses(host, port))
+        return [
+            ResolveResult(
+                hostname=host,
+                # With its zone, where an address has one (RFC 4007).
+                host=socket.getnameinfo(address, _NUMERIC)[0],
+                port=port,
+                family=its_family,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for its_family, _, proto, _, address in found
+            if family in (socket.AF_UNSPEC, its_family)
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: what looks up is not this client's alone."""
+
+
 def _ask(found: Future[Sequence[AddressInfo]], host: str, port: int, flags: int = 0) -> None:
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-    except Exception as error:
+    except OSError as error:
         found.set_exception(error)
+    except Exception:
+        # A name that no look-up can be made of is a `UnicodeError`, which nobody expects.
+        found.set_exception(OSError("its name cannot be looked up"))
     else:
         found.set_result(addresses)
 

@@ -21,6 +21,7 @@ from plugins.http.signing import ANSWER_HEADER, REQUEST_HEADER, is_signed_answer
 from webcall import BackendError
 from webcall.loop_thread import LoopThread
 from webcall.pools import Pools
+from webcall.resolver import ClientResolver, Resolver
 
 # For what comes around the exchange: the hop to the loop, and its turn there.
 _SLACK_S = 0.5
@@ -53,6 +54,7 @@ class Client:
         self._max_answer_bytes = max_answer_bytes
         self._ca_file = ca_file
         self._loop = LoopThread("http backend")
+        self._resolver = ClientResolver(Resolver())
         self._pools = Pools(self._new_session, lambda session: session.close())
 
     def ask(self, what: str, question: Mapping[str, Any]) -> Any:
@@ -140,7 +142,7 @@ class Client:
     def _new_session(self) -> aiohttp.ClientSession:
         context = ssl.create_default_context(cafile=self._ca_file or None)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=context),
+            connector=aiohttp.TCPConnector(limit=self._max_connections, ssl=context, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             # None here: a whole exchange is bounded around it.
             timeout=aiohttp.ClientTimeout(total=None),

@@ -16,6 +16,7 @@ from marshmallow import ValidationError
 
 from plugins.jwt.settings import check_address
 from webcall.loop_thread import LoopThread
+from webcall.resolver import ClientResolver, Resolver
 
 LARGEST_ANSWER = 1 << 18
 _SLACK_S = 0.5
@@ -57,7 +58,6 @@ def fetch(
     """
     loop = LoopThread("jwt fetch")
     try:
-        # Unlike that of `asyncio.run`, its end does not wait for a look-up in DNS that hangs.
         listed = loop.submit(_listed(issuer, jwks_url, timeout_s, ca_file))
         found = listed.result(timeout_s + _SLACK_S)
     finally:
@@ -73,7 +73,8 @@ async def _listed(issuer: str, jwks_url: str, timeout_s: float, ca_file: str) ->
     async with (
         asyncio.timeout(timeout_s),
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context),
+            # Neither this fetch nor the end of the process waits for a look-up that hangs.
+            connector=aiohttp.TCPConnector(ssl=context, resolver=ClientResolver(Resolver())),
             cookie_jar=aiohttp.DummyCookieJar(),
             # As it stands, never inflated: a small answer may not become a large one.
             auto_decompress=False,

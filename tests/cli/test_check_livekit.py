@@ -178,7 +178,7 @@ def test_black_hole(check_livekit: CheckLiveKit) -> None:
         url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
         [finding] = check_livekit(NO_LIVEKIT | {"LIVEKIT_URL": url}, timeout_s=0.3)
     assert "no answer within 0.3 s" in finding["message"]
-    assert "does not answer: a firewall" in finding["fix"]
+    assert "a firewall, an overload" in finding["fix"]
 
 
 def test_tls_against_a_plain_port(check_livekit: CheckLiveKit, livekit_server: LiveKitServer) -> None:

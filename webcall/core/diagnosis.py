@@ -26,7 +26,7 @@ _TAKE_REDIS = "set limits.storage_uri (WEBCALL_LIMITS_STORAGE) to a Redis, such 
 _LIVEKIT_FIXES = {
     "unreachable": "is LiveKit running, and is livekit.url (LIVEKIT_URL) its address as seen from here?",
     "tls": "livekit.url says wss or https: take ws or http for a plain port, or replace the certificate",
-    "timeout": "something takes connections at livekit.url and does not answer: a firewall, an overload?",
+    "timeout": "look at LiveKit and the way to it: a firewall, an overload, a name server that is silent?",
     "unauthorized": "livekit.api_key and livekit.api_secret have to be a pair of LiveKit's own configuration "
     "(`keys:`), and the clocks have to agree to within a minute",
     "refused": "is livekit.url the address of a LiveKit server, without a path?",

@@ -14,6 +14,7 @@ from webcall.core.livekit_faults import BROKEN, asked_before, explain
 from webcall.core.server_clock import ServerClock
 from webcall.errors import LiveKitError
 from webcall.pools import Pools
+from webcall.resolver import ClientResolver, Resolver
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Exchanges:
         """Take the settings, and what is to hear the time of each answer."""
         self._config = config
         self._clock = clock
+        self._resolver = ClientResolver(Resolver())
         self._pools = Pools(self._new_client, _close)
         self.closing = False
         """Set while the process ends: then no new client is made, which nobody would close."""
@@ -92,7 +94,7 @@ class Exchanges:
         session = aiohttp.ClientSession(
             trace_configs=[listening],
             # No limit and no timeout here: the gate bounds the calls, wait_for the time.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver),
             timeout=aiohttp.ClientTimeout(total=None),
         )
         config = self._config

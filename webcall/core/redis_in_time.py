@@ -6,9 +6,6 @@ and it looks up the server's name without any.
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +15,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from webcall.core.storage import TIMEOUT_S
+from webcall.resolver import Resolver
 
 # More than request threads: redis-py's own bound of 100 would look like an outage.
 MOST_CONNECTIONS = 2048
+_RESOLVER = Resolver()
 
 
 def make_pool(storage_uri: str, *, repeats: int = 1) -> redis.ConnectionPool:
@@ -141,26 +140,7 @@ class _Socket:
 def _addresses(host: str, port: int) -> list[str]:
     """Return the addresses of a host; `TimeoutError` if they are not found in time."""
     try:
-        return [str(ipaddress.ip_address(host))]
-    except ValueError:
-        pass
-    found: list[str] = []
-    failed: list[OSError] = []
-
-    def ask() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            failed.append(error)
-        else:
-            found.extend(dict.fromkeys(str(address[0]) for *_, address in answers))
-
-    # The system's own look-up knows no timeout, and cannot be ended.
-    asking = threading.Thread(target=ask, name="redis address", daemon=True)
-    asking.start()
-    asking.join(TIMEOUT_S)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise TimeoutError("its name is not looked up in time")
-    return found
+        found = _RESOLVER.addresses(host, port).result(TIMEOUT_S)
+    except TimeoutError:
+        raise TimeoutError("its name is not looked up in time") from None
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -20,6 +20,7 @@ from plugins.http.client import Client
 from plugins.http.lookups import HttpAssistants, HttpKeys
 from plugins.http.settings import HttpSettings
 from tests.support.company import SECRET, Act, Misbehaving, reply, signed
+from tests.support.names import Names
 from tests.support.programs import free_port, without
 from webcall.errors import BackendError, RecordError, Refused
 from webcall.interfaces import Caller
@@ -154,6 +155,33 @@ def test_a_service_that_is_down_is_an_outage() -> None:
     message, seconds = outage(make(f"http://127.0.0.1:{free_port()}"))
     assert "ClientConnectorError" in message
     assert seconds < TIMEOUT_S + 1
+
+
+def test_a_look_up_in_dns_that_hangs(names: Names) -> None:
+    """Where no name server answers each look-up is an outage in time, and soon after its return none is."""
+    # The one name that may be asked without TLS.
+    names.name = "localhost"
+    with Misbehaving(answering()) as server:
+        keys = make(f"http://{names.name}:{server.port}", timeout_s=0.5)
+        names.hangs = True
+        # More than threads that aiohttp itself would look names up in.
+        for _ in range(8):
+            began = time.monotonic()
+            with pytest.raises(BackendError, match="no answer within"):
+                keys.validate("lvk_canary")
+            assert time.monotonic() - began < 0.5 + 2
+        # The look-ups that hang go on hanging: the next one is not behind them.
+        names.hangs = False
+        until = time.monotonic() + 10
+        while True:
+            try:
+                assert keys.validate("lvk_canary") is not None
+                break
+            except BackendError:
+                assert time.monotonic() < until
+        names.hangs = True
+        assert keys.validate("lvk_canary") is not None, "a kept connection needs no name"
+        keys.close()
 
 
 def test_an_old_answer_holds_no_more() -> None:

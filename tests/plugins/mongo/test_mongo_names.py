@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dns.resolver
 import pytest
@@ -15,40 +13,12 @@ import pytest
 from plugins.mongo.connection import Connection
 from tests.support.http import at_once
 from tests.support.mongo import MongoServer
+from tests.support.names import Names
 from webcall import BackendError
 
 TIMEOUT_S = 1.0
 # Of a machine that does much else.
 SLACK_S = 5.0
-
-
-class Names:
-    """A resolver of the system that knows one more name, until it hangs for that one."""
-
-    NAME = "mongo.example.com"
-
-    def __init__(self) -> None:
-        self.hangs = False
-        self.asked = threading.Event()
-        self.over = threading.Event()
-        self._ask = socket.getaddrinfo
-
-    def look_up(self, host: Any, *args: Any, **kwargs: Any) -> Any:
-        if host != self.NAME:
-            return self._ask(host, *args, **kwargs)
-        if self.hangs:
-            self.asked.set()
-            self.over.wait(60)
-        return self._ask("127.0.0.1", *args, **kwargs)
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
-    """The system's resolver, which the test may let hang."""
-    resolver = Names()
-    monkeypatch.setattr(socket, "getaddrinfo", resolver.look_up)
-    yield resolver
-    resolver.over.set()
 
 
 @pytest.fixture
@@ -72,7 +42,7 @@ def outcome(connection: Connection) -> tuple[str, float]:
 def test_a_name_of_which_nothing_is_known(names: Names) -> None:
     """With a resolver that hangs from the start an operation fails in time."""
     names.hangs = True
-    connection = Connection(f"mongodb://{names.NAME}:1", "names", TIMEOUT_S)
+    connection = Connection(f"mongodb://{names.name}:1", "names", TIMEOUT_S)
     told, took_s = outcome(connection)
     assert names.asked.is_set()
     assert "ServerSelectionTimeoutError" in told
@@ -93,7 +63,7 @@ def test_a_name_of_which_no_look_up_can_be_made() -> None:
 def test_a_new_connection_to_a_known_server(names: Names, server: MongoServer) -> None:
     """Where one connection is not enough the new one's name is not waited for; the old ones go on."""
     port = server.uri.rpartition(":")[2]
-    connection = Connection(f"mongodb://{names.NAME}:{port}", "names", TIMEOUT_S)
+    connection = Connection(f"mongodb://{names.name}:{port}", "names", TIMEOUT_S)
     assert outcome(connection)[0] == ""
     names.hangs = True
     with server.frozen():
@@ -107,7 +77,7 @@ def test_a_new_connection_to_a_known_server(names: Names, server: MongoServer) -
 def test_kept_connections_need_no_name(names: Names, server: MongoServer) -> None:
     """While the resolver hangs, what goes by a connection that is there is answered, however others fare."""
     port = server.uri.rpartition(":")[2]
-    connection = Connection(f"mongodb://{names.NAME}:{port}", "names", TIMEOUT_S)
+    connection = Connection(f"mongodb://{names.name}:{port}", "names", TIMEOUT_S)
     assert outcome(connection)[0] == ""
     names.hangs = True
     failed: list[str] = []
