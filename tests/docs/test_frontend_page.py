@@ -99,10 +99,12 @@ def test_its_bytes_are_the_widgets() -> None:
     assert round(sum((frontend.STATIC / name).stat().st_size for name in names) / 1024) == int(told)
 
 
-def test_its_own_page_takes_notices_both_ways() -> None:
-    """The example for livekit-client takes the service's messages as a text stream and as a packet."""
-    [example] = [text for text in blocks("ts") if "new Room()" in text]
+@pytest.mark.parametrize(("language", "mark"), [("ts", "new Room()"), ("tsx", "useSession(")])
+def test_its_examples_take_notices_both_ways(language: str, mark: str) -> None:
+    """Those for livekit-client and React take the service's messages as a text stream and as a packet."""
+    [example] = [text for text in blocks(language) if mark in text]
     assert f'registerTextStreamHandler("{TOPIC}"' in example
-    assert f'topic === "{TOPIC}" && !sender' in example.partition("RoomEvent.DataReceived")[2]
+    assert f'topic === "{TOPIC}" && !sender' in example
+    assert "RoomEvent.DataReceived" in example
     assert json.loads(as_packet(Notice.goodbye))["text"] == Notice.goodbye.words
     assert "JSON.parse(new TextDecoder().decode(data)).text" in example
