@@ -140,6 +140,7 @@ def started(folder: Path, deployment: Deployment, most: int, only: str) -> Itera
             if name not in services:
                 port = free_port()
                 own = {**environment, **settings, "WEBCALL_BIND": f"127.0.0.1:{port}"}
+                own["WEBCALL_BIND_CORES"] = "false"  # each row says which cores it has
                 log = folder / f"service-{len(services)}.log"
                 pid = stack.enter_context(running([sys.executable, "-m", "gunicorn"], own, port, log))
                 services[name] = (port, pid)

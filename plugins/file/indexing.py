@@ -16,7 +16,7 @@ from typing import IO, Any
 from plugins.file.parsing import Kind, checked, parse, placed, read_text, records_of
 from plugins.file.snapshot import write_snapshot
 from plugins.file.survey import is_record_file
-from webcall import RecordError
+from webcall import RecordError, affinity
 
 
 def write_index(path: Path, kind: Kind, out: IO[bytes]) -> None:
@@ -59,6 +59,8 @@ def write_index_in_child(
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": search_path},
     ) as process:
+        # Not on the core on which this process answers requests.
+        affinity.release_child(process.pid)
         started(process)
         answer, complaint = process.communicate()
     try:

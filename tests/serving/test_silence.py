@@ -13,6 +13,7 @@ import pytest
 
 from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
+from webcall.serving.own_core import OwnCore
 from webcall.serving.parked import Parked
 from webcall.serving.queues import Queues
 from webcall.serving.worker import Worker
@@ -27,6 +28,7 @@ class Late(Worker):
         self.tls = False
         self.poller = DefaultSelector()
         self.door = SimpleNamespace(is_call=lambda _: False, has_come=bool, look=lambda _: None, places=1)
+        self.own_core = OwnCore(wanted=False)
         self.queues = Queues(threads=1, places=1)
         self.silent, self.idle = (Parked(self.poller, 0, self.begin) for _ in range(2))
         self.half_sent = HalfSent(self.poller, 0, self.begin)

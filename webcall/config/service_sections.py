@@ -77,6 +77,12 @@ class HttpSection(Section):
     threads = whole(
         256, 4, 1024, "request threads a worker; calls in flight are held below it, so that /health answers"
     )
+    bind_cores = fields.Boolean(
+        load_default=True,
+        metadata={
+            "description": "whether each worker keeps to a core of its own, as far as there are free ones"
+        },
+    )
     docs = fields.Boolean(
         load_default=True, metadata={"description": "whether /docs and /openapi.json are served"}
     )

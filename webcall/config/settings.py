@@ -94,6 +94,7 @@ class HttpConfig:
     bind: str
     workers: int
     threads: int
+    bind_cores: bool
     docs: bool
     playground: bool
     widget: bool

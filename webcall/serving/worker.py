@@ -30,6 +30,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from webcall.serving.door import LOOKED_AT, Door, ErrorPage, not_understood
 from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
+from webcall.serving.own_core import OwnCore
 from webcall.serving.parked import Parked
 from webcall.serving.queues import Kind, Queues
 from webcall.serving.threads import Threads
@@ -65,6 +66,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def serve(self) -> None:
         """Serve until SIGTERM, and then until everybody has been answered."""
         self.door = Door(self.wsgi.extensions["webcall"])
+        self.own_core = OwnCore(self.wsgi.extensions["webcall"].config.http.bind_cores)
         self.tls = self.cfg.is_ssl
         self.accepted = 0
         self.addresses = {listener: listener.getsockname() for listener in self.sockets}
@@ -88,6 +90,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Wait for what happens next, and see to it."""
         self.notify()
         now = time.monotonic()
+        self.own_core.look(now)
         self.wait_for_and_dispatch_events(max(0.0, self.queues.next_expiry(now + timeout_s) - now))
         now = time.monotonic()
         for conn in self.queues.expired(now):
