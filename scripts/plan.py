@@ -10,7 +10,8 @@ from pathlib import Path
 
 from scripts.children import Problem
 from scripts.sample import livekit_key_pair, sample_key
-from webcall.config.settings import Config
+from webcall.config.settings import CALLS_PER_CORE, Config
+from webcall.core.cores import cores
 from webcall.startup import Setup, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,9 @@ OPENAI_MODELS = {
 # The usual ports, which another's worker or watcher may have.
 WORKER_PORTS = {"WEBCALL_WORKER_HEALTH_PORT": 8081, "WEBCALL_WORKER_METRICS_PORT": 8082}
 WATCH_PORT = 8084
+
+# The default of `limits.waiting_per_address`.
+USUAL_WAITING = 10
 
 # In the `env` that a run writes: the names in it that were its own doing and nobody's wish.
 ADDED = "WEBCALL_ADDED_BY_MAKE_RUN"
@@ -106,11 +110,14 @@ def make_plan(given: dict[str, str]) -> Plan:
 
 
 def worker_choices(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of worker, watcher and playground that a run on this machine sets by itself.
+    """Return the variables of worker, watcher, playground and limits that a run here sets by itself.
 
     None of them wins over one that is given, but an empty one, which is no value in a shell either.
     """
     wanted = {"WEBCALL_PLAYGROUND": "true", "WEBCALL_WORKER_DRAIN_S": "1"}
+    # The usual limit is for workers with more cores than many a machine on which somebody tries this has.
+    half = max(1, int(cores() * CALLS_PER_CORE) // 2)
+    wanted["WEBCALL_LIMIT_WAITING"] = str(min(USUAL_WAITING, half))
     taken: set[int] = set()
     for name, usual in WORKER_PORTS.items():
         port = _free_port(usual, taken)

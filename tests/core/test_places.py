@@ -17,17 +17,16 @@ from webcall.core.places import look_at_places
 
 @pytest.fixture
 def told(make_app: MakeApp) -> Callable[..., list[str]]:
-    """Return what is said of ten calls that wait; further names are settings of the worker."""
+    """Return what is said of so many calls that wait, ten by default; more are settings of the worker."""
     livekit = {
         "LIVEKIT_URL": "ws://127.0.0.1:1",
         "LIVEKIT_API_KEY": "APItest",
         "LIVEKIT_API_SECRET": "s" * 40,
     }
 
-    def told(*, publishable: bool = True, **worker: Any) -> list[str]:
-        app = make_app(
-            livekit, limits={"waiting_per_address": 10}, worker={"metrics_port": 0, "health_port": 0} | worker
-        )
+    def told(*, publishable: bool = True, waiting: int | None = None, **worker: Any) -> list[str]:
+        environment = livekit if waiting is None else livekit | {"WEBCALL_LIMIT_WAITING": str(waiting)}
+        app = make_app(environment, worker={"metrics_port": 0, "health_port": 0} | worker)
         found = list(look_at_places(app.extensions["webcall"].config, publishable=publishable))
         assert all((one.part, one.status, bool(one.fix)) == ("limits", "warning", True) for one in found)
         return [one.message for one in found]
@@ -64,7 +63,16 @@ def test_what_is_set(told: Callable[..., list[str]]) -> None:
         assert told(max_calls=9, publishable=publishable) == [
             "one address may have 10 calls wait, which take all 9 places of a worker, by worker.max_calls"
         ]
-        assert told(max_calls=10, publishable=publishable) == []
+        [message] = told(max_calls=10, publishable=publishable)
+        assert "take all 10 places" in message
+        assert told(max_calls=11, publishable=publishable) == []
+
+
+def test_what_is_advised(told: Callable[..., list[str]]) -> None:
+    """With the fix followed nothing is said; one call may wait at any worker, and no limit is no warning."""
+    assert told(max_calls=8, waiting=4) == []
+    assert told(max_calls=1, waiting=1) == []
+    assert told(max_calls=1, waiting=0) == []
 
 
 def test_what_is_reckoned(told: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +100,7 @@ def test_what_the_worker_tells(told: Callable[..., list[str]], monkeypatch: pyte
         metrics = alone
         [message] = told(metrics_port=port, max_calls=2)
         assert message.endswith(f"take all 9 places of the worker at http://127.0.0.1:{port}")
-        metrics = metrics.replace(b"9.0", b"10.0")
+        metrics = metrics.replace(b"9.0", b"11.0")
         assert told(metrics_port=port, max_calls=2) == []
         metrics = b"an older worker's, or no worker's at all: \xff"
         [message] = told(metrics_port=port, max_calls=2)

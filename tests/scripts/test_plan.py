@@ -10,6 +10,7 @@ import pytest
 from scripts import plan
 from scripts.guide import describe
 from scripts.plan import OPENAI_MODELS, make_plan, worker_choices
+from tests.support.deployment import settings
 
 
 def test_nothing_that_is_given_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,9 +30,19 @@ def test_nothing_that_is_given_is_chosen(monkeypatch: pytest.MonkeyPatch) -> Non
     assert chosen["WEBCALL_PLAYGROUND"] == "true"
     assert not set(OPENAI_MODELS) & set(chosen)
     given = dict.fromkeys(plan.WORKER_PORTS, "9000")
-    given |= {"WEBCALL_PLAYGROUND": "false", "WEBCALL_WORKER_DRAIN_S": "60"}
+    given |= {"WEBCALL_PLAYGROUND": "false", "WEBCALL_WORKER_DRAIN_S": "60", "WEBCALL_LIMIT_WAITING": "7"}
     given["WEBCALL_WATCH_BIND"] = "127.0.0.1:9000"
     assert worker_choices(given) == {}
+
+
+@pytest.mark.parametrize(("number", "waiting"), [("1", "2"), ("0.2", "1"), ("2", "4"), ("8", "10")])
+def test_one_address_cannot_fill_the_worker(
+    number: str, waiting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls that wait take half of what a worker here takes, or the usual number if that is less."""
+    monkeypatch.setenv("NUM_CPUS", number)
+    assert worker_choices({})["WEBCALL_LIMIT_WAITING"] == waiting
+    assert settings()["limits"]["waiting_per_address"] == f"${{WEBCALL_LIMIT_WAITING:-{plan.USUAL_WAITING}}}"
 
 
 @pytest.mark.parametrize("own", OPENAI_MODELS)

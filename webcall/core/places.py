@@ -18,7 +18,8 @@ def look_at_places(config: Config, *, publishable: bool) -> Iterator[Finding]:
     reckoned as if one ran here.
     """
     waiting, worker = config.limits.waiting_per_address, config.worker
-    if not waiting or not (publishable or worker.max_calls):
+    # One call at least may wait, on a worker of one place too.
+    if waiting <= 1 or not (publishable or worker.max_calls):
         return
     here = ask_worker(worker)
     told = None if difference(here, config) else here.takes
@@ -33,10 +34,11 @@ def look_at_places(config: Config, *, publishable: bool) -> Iterator[Finding]:
             "deployment answers here, memory may make it fewer, and one elsewhere tells its own in its log's "
             "`worker registered`"
         )
-    if most < waiting:
+    if most <= waiting:
         yield Finding(
             "limits",
             "warning",
             f"one address may have {waiting} calls wait, which take all {most} places {whose}",
-            "set limits.waiting_per_address lower, or worker.max_calls (WEBCALL_WORKER_MAX_CALLS) higher",
+            f"set limits.waiting_per_address (WEBCALL_LIMIT_WAITING) to {max(1, most // 2)}, or "
+            "worker.max_calls (WEBCALL_WORKER_MAX_CALLS) higher",
         )
