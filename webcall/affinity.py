@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
+_CORES = Path("/sys/devices/system/cpu")
 
 
 class _Known:
@@ -22,6 +23,18 @@ def usable() -> Set[int]:
     if sys.platform != "linux":
         return frozenset()
     return _Known.cores or os.sched_getaffinity(0)
+
+
+def siblings(core: int) -> Set[int]:
+    """Return the others of the system's cores that are, in truth, the same one (SMT); none where unknown."""
+    try:
+        text = (_CORES / f"cpu{core}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return frozenset()
+    found: set[int] = set()
+    for first, _, last in (part.partition("-") for part in text.strip().split(",")):
+        found.update(range(int(first), int(last or first) + 1))
+    return found - {core}
 
 
 def bind(core: int) -> None:

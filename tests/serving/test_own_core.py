@@ -1,23 +1,14 @@
-"""Each worker keeps to a free core of its own, and to none that others need."""
+"""A worker takes a free core, and none that others need."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from textwrap import dedent
 
-import psutil
 import pytest
 
-from tests.support.deployment import ROOT, Service, store_records
-from tests.support.http import get
 from webcall import affinity
 from webcall.serving import own_core
 from webcall.serving.own_core import OwnCore, Usage, busy_seconds, is_crowded, shares
@@ -30,9 +21,6 @@ intr 73448603 0 0
 ctxt 1
 """
 TICKS = os.sysconf("SC_CLK_TCK")
-CORES = sorted(affinity.usable())
-
-several_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores to choose from")
 
 
 def test_the_time_that_cores_were_busy_is_read() -> None:
@@ -54,8 +42,6 @@ def test_shares_are_those_of_the_time_between() -> None:
         ({0: 1.0, 1: 0.9}, 0.3, False),  # the other one is no better
         ({0: 0.3, 1: 0.0}, 0.0, False),
         ({0: 1.0}, 0.0, False),
-        ({1: 0.0}, 0.0, False),  # /proc/stat does not tell of it
-        ({}, 0.0, False),
     ],
 )
 def test_a_core_is_crowded_by_others_alone(usable: Mapping[int, float], own: float, expected: bool) -> None:
@@ -75,6 +61,7 @@ class Machine:
         patch.setattr(own_core.time, "monotonic", lambda: self.now)
         patch.setattr(own_core.time, "process_time", lambda: 0.0)
         patch.setattr(affinity, "usable", lambda: frozenset(range(cores)))
+        patch.setattr(affinity, "siblings", lambda _: frozenset())
         patch.setattr(affinity, "bind", self.bound.append)
         patch.setattr(affinity, "release", lambda: self.bound.append(None))
         patch.setenv("WEBCALL_CORE_SOCKETS", f"test-{uuid.uuid4()}")
@@ -85,9 +72,12 @@ class Machine:
         self.now += seconds
         for name, share in busy.items():
             self._busy[int(name.removeprefix("core"))] += share * seconds
-        self._stat.write_text(
-            "".join(f"cpu{core} {int(busy * TICKS)} 0 0 0 0 0 0 0\n" for core, busy in self._busy.items())
-        )
+        self.show(cores=len(self._busy))
+
+    def show(self, cores: int) -> None:
+        """Write what /proc/stat has of so many cores."""
+        lines = (f"cpu{core} {int(busy * TICKS)} 0 0 0 0 0 0 0\n" for core, busy in self._busy.items())
+        self._stat.write_text("".join(list(lines)[:cores]))
 
 
 @pytest.fixture
@@ -133,6 +123,65 @@ def test_a_core_that_others_use_is_let_go(machine: Machine) -> None:
     other.release()
 
 
+def test_halves_of_a_core_are_taken_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four cores that are two in truth: the second worker takes one of the other two."""
+    machine = Machine(tmp_path, 4, monkeypatch)
+    monkeypatch.setattr(affinity, "siblings", lambda core: {(core + 2) % 4})
+    workers = [OwnCore(wanted=True) for _ in range(4)]
+    for worker in workers:
+        worker.look(machine.now)
+    cores = [worker.core for worker in workers if worker.core is not None]
+    assert cores[0] % 2 != cores[1] % 2
+    assert sorted(cores) == [0, 1, 2, 3]
+    for worker in workers:
+        worker.release()
+
+
+def test_an_idle_half_is_better_than_what_others_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that others drove from its core takes a taken one's other half if nothing else is idle."""
+    machine = Machine(tmp_path, 3, monkeypatch)
+    monkeypatch.setattr(affinity, "siblings", lambda core: {1 - core} if core < 2 else set())
+    workers = [OwnCore(wanted=True) for _ in range(2)]
+    for worker in workers:
+        worker.look(machine.now)
+    half, driven = sorted(workers, key=lambda worker: worker.core or 0)
+    assert driven.core == 2
+    machine.pass_time(own_core.LOOK_S, core2=0.9)
+    driven.look(machine.now)
+    machine.pass_time(own_core.PAUSE_S[1], core2=0.9)
+    driven.look(machine.now)
+    assert half.core is not None
+    assert driven.core == 1 - half.core
+    for worker in workers:
+        worker.release()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1\n", set()), ("0-1", {0}), ("1,5", {5}), ("0-2,5", {0, 2, 5})]
+)
+def test_siblings_are_read(
+    text: str, expected: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Linux writes them."""
+    folder = tmp_path / "cpu1" / "topology"
+    folder.mkdir(parents=True)
+    (folder / "thread_siblings_list").write_text(text)
+    monkeypatch.setattr(affinity, "_CORES", tmp_path)
+    assert (affinity.siblings(1), affinity.siblings(2)) == (expected, set())
+
+
+def test_a_core_that_proc_stat_does_not_show_is_not_taken(machine: Machine) -> None:
+    """Whether others use it could not be told."""
+    machine.show(cores=1)
+    worker = OwnCore(wanted=True)
+    worker.look(machine.now)
+    assert worker.core == 0
+    other = OwnCore(wanted=True)
+    other.look(machine.now)
+    assert other.core is None
+    worker.release()
+
+
 def test_it_looks_now_and_then_only(machine: Machine) -> None:
     """A worker looks at each turn, which costs nothing most of the time."""
     worker = OwnCore(wanted=True)
@@ -176,162 +225,3 @@ def test_what_a_sandbox_forbids_is_tried_once(machine: Machine, monkeypatch: pyt
         assert other.core is not None
     for other in others:
         other.release()
-
-
-CHILD = """\
-import os, sys, tempfile, threading
-from pathlib import Path
-from plugins.file.indexing import write_index_in_child
-from plugins.file.parsing import KINDS
-from webcall import affinity
-
-def threads():
-    return [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
-
-every, one = os.sched_getaffinity(0), {max(os.sched_getaffinity(0))}
-end = threading.Event()
-for _ in range(3):
-    threading.Thread(target=end.wait).start()
-affinity.bind(max(every))
-threading.Thread(target=end.wait).start()
-assert threads() == [one] * 5, threads()
-assert affinity.usable() == every
-with tempfile.TemporaryFile() as out:
-    def started(child):
-        assert os.sched_getaffinity(child.pid) == every
-        print("the child has all of them")
-    write_index_in_child(Path(sys.argv[1]), KINDS["assistants"], out, started)
-affinity.release()
-assert threads() == [every] * 5, threads()
-end.set()
-"""
-
-
-@several_cores
-def test_threads_are_bound_and_a_child_is_not(tmp_path: Path) -> None:
-    """Those that run and those to come; a process that indexes a large file gets all cores."""
-    records = tmp_path / "assistants.json"
-    records.write_text("[]")
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(records)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "the child has all of them\n"), done.stderr
-
-
-@pytest.fixture
-def two_cores() -> Iterator[set[int]]:
-    """What is started in this test may use two cores."""
-    two = set(CORES[:2])
-    os.sched_setaffinity(0, two)
-    yield two
-    os.sched_setaffinity(0, CORES)
-
-
-MakeOne = Callable[..., Service]
-
-
-@pytest.fixture
-def make_one(
-    two_cores: set[int],
-    make_service: Callable[[Mapping[str, str]], Service],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> MakeOne:
-    """Start services that share their cores with each other alone, and look after them five times a second.
-
-    Whatever else this machine does, they let no core go.
-    """
-    conf = tmp_path / "conf.py"
-    conf.write_text(
-        dedent(f"""\
-        from pathlib import Path
-        from webcall.serving import own_core
-        exec(Path({str(ROOT / "gunicorn.conf.py")!r}).read_text())
-        own_core.LOOK_S = own_core.AGAIN_S = 0.2
-        own_core.TOO_MUCH = 2.0
-        """)
-    )
-    environment = {
-        "WEBCALL_CORE_SOCKETS": f"test-{uuid.uuid4()}",
-        "GUNICORN_CMD_ARGS": f"--config={conf}",
-        "LIVEKIT_URL": "ws://127.0.0.1:9",
-        "LIVEKIT_API_KEY": "devkey",
-        "LIVEKIT_API_SECRET": "s" * 32,
-        **store_records("env", tmp_path, request),
-    }
-    return lambda **chosen: make_service(environment | chosen)
-
-
-def cores_of(service: Service) -> dict[int, set[frozenset[int]]]:
-    """Return, for each worker, the cores of its threads, which should be the same for all of them."""
-    assert service.process is not None
-    found = {}
-    for worker in psutil.Process(service.process.pid).children():
-        tasks = Path(f"/proc/{worker.pid}/task").iterdir()
-        found[worker.pid] = {frozenset(os.sched_getaffinity(int(task.name))) for task in tasks}
-    return found
-
-
-def wait_for_cores(service: Service, *expected: set[int], instead_of: Set[int] = frozenset()) -> set[int]:
-    """Wait until workers, one for each of these sets and none of the old ones, have these cores."""
-    until = time.monotonic() + 60
-    found: dict[int, set[frozenset[int]]] = {}
-    while found.keys() & instead_of or sorted(map(_shown, found.values())) != sorted(
-        _shown({frozenset(each)}) for each in expected
-    ):
-        assert time.monotonic() < until, found
-        time.sleep(0.05)
-        # A thread or a worker may end meanwhile.
-        with suppress(OSError, psutil.Error):
-            found = cores_of(service)
-    return set(found)
-
-
-def _shown(cores: set[frozenset[int]]) -> list[list[int]]:
-    return sorted(map(sorted, cores))
-
-
-@several_cores
-def test_workers_have_a_core_each(two_cores: set[int], make_one: MakeOne) -> None:
-    """Also those that take over on SIGHUP, when the old ones have gone."""
-    first, second = two_cores
-    service = make_one(WEBCALL_WORKERS="2")
-    old = wait_for_cores(service, {first}, {second})
-    assert service.process is not None
-    service.process.send_signal(signal.SIGHUP)
-    wait_for_cores(service, {first}, {second}, instead_of=old)
-    assert '"event": "bound to a core"' in service.log.read_text()
-
-
-@several_cores
-def test_who_finds_none_free_is_not_bound(two_cores: set[int], make_one: MakeOne) -> None:
-    """A second service gets a core when the first one has ended."""
-    first, second = two_cores
-    service = make_one(WEBCALL_WORKERS="3")
-    wait_for_cores(service, {first}, {second}, two_cores)
-    beside = make_one()
-    assert get(beside.port, "/health").status == 200
-    (cores,) = cores_of(beside).values()
-    assert cores == {frozenset(two_cores)}
-    service.stop()
-    until = time.monotonic() + 60
-    while cores not in ({frozenset({first})}, {frozenset({second})}):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-        (cores,) = cores_of(beside).values()
-
-
-@several_cores
-def test_one_worker_has_one_core(two_cores: set[int], make_one: MakeOne) -> None:
-    """It leaves the other one alone."""
-    service = make_one()
-    (cores,) = cores_of(service).values()
-    assert cores in [{frozenset({core})} for core in two_cores]
-
-
-@several_cores
-def test_switched_off_it_does_nothing(two_cores: set[int], make_one: MakeOne) -> None:
-    """The workers may use all cores."""
-    service = make_one(WEBCALL_WORKERS="2", WEBCALL_BIND_CORES="false")
-    wait_for_cores(service, two_cores, two_cores)
-    assert "bound to a core" not in service.log.read_text()

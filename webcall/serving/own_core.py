@@ -1,13 +1,12 @@
 """One core for each worker.
 
-The threads of a worker hand the interpreter's lock to each other several times in a request. Where they run
-on two cores, that wakes the other core each time: bound to one, a worker needs half the CPU
-(benchmarks/PROFILE.md). It takes
+The threads of a worker hand the interpreter's lock to each other several times in a request: on one core that
+takes half the CPU that it takes on two (benchmarks/PROFILE.md). A worker takes
 
 - a core that no other worker of this machine has. Who binds the abstract Unix socket of a core has it; the
   kernel frees it when the process ends, however that ends. In containers with networks of their own the
   sockets do not see each other, and so
-- it lets a core go that others keep busy, if another one is idler, and takes one again later.
+- lets a core go that others keep busy, if another one is idler, and takes one again later.
 
 Who has found none free runs on all of them, and looks again: after a reload the old workers' become free.
 """
@@ -19,6 +18,7 @@ import random
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,8 @@ def busy_seconds(stat: str) -> dict[int, float]:
 
 def shares(before: Usage, now: Usage) -> dict[int, float]:
     """Return for which part of the time between the two each core was busy."""
-    return {
-        core: (busy_s - before.busy_s[core]) / (now.at - before.at)
-        for core, busy_s in now.busy_s.items()
-        if core in before.busy_s
-    }
+    both = now.busy_s.keys() & before.busy_s.keys()
+    return {core: (now.busy_s[core] - before.busy_s[core]) / (now.at - before.at) for core in both}
 
 
 def is_crowded(core: int, usable: Mapping[int, float], own: float) -> bool:
@@ -72,10 +69,7 @@ def is_crowded(core: int, usable: Mapping[int, float], own: float) -> bool:
 
     `usable` are the shares of the cores that may be used, `own` is this process's own part of its core.
     """
-    if core not in usable:
-        return False
-    idlest = min(usable.values())
-    return usable[core] - own > TOO_MUCH and usable[core] - idlest > MARGIN
+    return usable[core] - own > TOO_MUCH and usable[core] - min(usable.values()) > MARGIN
 
 
 class OwnCore:
@@ -96,48 +90,59 @@ class OwnCore:
             return
         self._next_look = now + LOOK_S
         try:
-            before, self._usage = self._usage, _usage()
-            past = shares(before, self._usage) if before else {}
-            own = (self._usage.own_s - before.own_s) / (self._usage.at - before.at) if before else 0.0
-            usable = {core: past[core] for core in self._usable if core in past}
-            if self.core is not None:
-                if is_crowded(self.core, usable, own):
-                    log.info("let a core go that others use", core=self.core)
-                    self.release()
-                    self._next_try = now + random.uniform(*PAUSE_S)  # noqa: S311  # nosec B311  # no secret
-            elif now >= self._next_try:
-                self._next_try = now + AGAIN_S
-                self._take(usable)
+            self._go_on(now)
         except OSError as error:
-            # A sandbox forbids it, or there is no /proc.
+            # A sandbox forbids it, or there is no /proc/stat.
             log.info("no core of its own", error=error.strerror)
             self._usable = []
+            with suppress(OSError):
+                self.release()
 
     def release(self) -> None:
         """Let the core go, if there is one, and run on all. Raises OSError if that is not allowed."""
-        if self._socket is not None:
-            affinity.release()
-            self._socket.close()
-        self.core = self._socket = None
+        taken, self._socket, self.core = self._socket, None, None
+        if taken is not None:
+            with taken:
+                affinity.release()
+
+    def _go_on(self, now: float) -> None:
+        before, self._usage = self._usage, _usage()
+        past = shares(before, self._usage) if before else {}
+        usable = {core: past.get(core, 0.0) for core in self._usable if core in self._usage.busy_s}
+        if self.core is None:
+            if now >= self._next_try:
+                self._next_try = now + AGAIN_S
+                self._take(usable)
+        elif before:
+            own = (self._usage.own_s - before.own_s) / (self._usage.at - before.at)
+            if is_crowded(self.core, usable, own):
+                log.info("let a core go that others use", core=self.core)
+                self.release()
+                self._next_try = now + random.uniform(*PAUSE_S)  # noqa: S311  # nosec B311  # no secret
 
     def _take(self, usable: Mapping[int, float]) -> None:
-        """Take the idlest core that is free, any of them at the start."""
-        shuffled = random.sample(self._usable, len(self._usable))  # nosec B311  # no secret
-        for core in sorted(shuffled, key=lambda one: usable.get(one, 0.0)):
-            taken = socket.socket(socket.AF_UNIX)
+        """Take the best of the free cores, any of them at the start."""
+        beside_taken = {core: any(map(self._is_taken, affinity.siblings(core))) for core in usable}
+        shuffled = random.sample(sorted(usable), len(usable))  # nosec B311  # no secret
+        # Of two halves of one core (SMT), each is half as good while the other is in use.
+        for core in sorted(shuffled, key=lambda n: (usable[n] > TOO_MUCH, beside_taken[n], usable[n])):
+            taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
-                taken.bind(f"\0{self._name}-{core}")
+                taken.bind(self._address(core))
             except OSError:
                 taken.close()
                 continue
-            try:
-                affinity.bind(core)
-            except OSError:
-                taken.close()
-                raise
             self.core, self._socket = core, taken
+            affinity.bind(core)
             log.info("bound to a core", core=core)
             return
+
+    def _is_taken(self, core: int) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+            return asking.connect_ex(self._address(core)) == 0
+
+    def _address(self, core: int) -> str:
+        return f"\0{self._name}-{core}"
 
 
 def _usage() -> Usage:
