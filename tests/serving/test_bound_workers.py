@@ -92,7 +92,7 @@ def make_one(
         from pathlib import Path
         from webcall.serving import own_core
         exec(Path({str(ROOT / "gunicorn.conf.py")!r}).read_text())
-        own_core.LOOK_S = own_core.AGAIN_S = 0.2
+        own_core.LOOK_S = 0.2
         own_core.TOO_MUCH = 2.0
         """)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,7 @@ class Machine:
 
     def __init__(self, folder: Path, cores: int, patch: pytest.MonkeyPatch) -> None:
         self.bound: list[int | None] = []
+        self.workers: list[OwnCore] = []
         self.now = 1000.0
         self._busy = dict.fromkeys(range(cores), 0.0)
         self._stat = folder / "stat"
@@ -67,6 +68,13 @@ class Machine:
         patch.setenv("WEBCALL_CORE_SOCKETS", f"test-{uuid.uuid4()}")
         self.pass_time(0)
 
+    def worker(self, wanted: bool = True) -> OwnCore:
+        """Return one more, which has looked for a core."""
+        worker = OwnCore(wanted)
+        self.workers.append(worker)
+        worker.look(self.now)
+        return worker
+
     def pass_time(self, seconds: float, **busy: float) -> None:
         """Let time pass in which others used `core0`, `core1` and so on for these parts of it."""
         self.now += seconds
@@ -77,34 +85,51 @@ class Machine:
     def show(self, cores: int) -> None:
         """Write what /proc/stat has of so many cores."""
         lines = (f"cpu{core} {int(busy * TICKS)} 0 0 0 0 0 0 0\n" for core, busy in self._busy.items())
-        self._stat.write_text("".join(list(lines)[:cores]))
+        self.write("".join(list(lines)[:cores]))
+
+    def write(self, stat: str) -> None:
+        """Write /proc/stat."""
+        self._stat.write_text(stat)
+
+
+MakeMachine = Callable[[int], Machine]
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def make_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeMachine]:
+    """Make a machine of so many cores; its workers end after the test."""
+    made: list[Machine] = []
+
+    def make(cores: int) -> Machine:
+        made.append(Machine(tmp_path, cores, monkeypatch))
+        return made[-1]
+
+    yield make
+    for machine in made:
+        for worker in machine.workers:
+            worker.release()
+
+
+@pytest.fixture
+def machine(make_machine: MakeMachine) -> Machine:
     """Two cores."""
-    return Machine(tmp_path, 2, monkeypatch)
+    return make_machine(2)
 
 
 def test_no_two_have_the_same(machine: Machine) -> None:
     """Who finds none free stays unbound, and gets one later."""
-    first, second, third = (OwnCore(wanted=True) for _ in range(3))
-    for each in (first, second, third):
-        each.look(machine.now)
+    _, second, third = (machine.worker() for _ in range(3))
     assert (sorted(machine.bound), third.core) == ([0, 1], None)
     core = second.core
     second.release()
-    machine.pass_time(own_core.AGAIN_S)
+    machine.pass_time(own_core.LOOK_S)
     third.look(machine.now)
     assert third.core == core
-    first.release()
-    third.release()
 
 
 def test_a_core_that_others_use_is_let_go(machine: Machine) -> None:
     """It is taken by who wants it then; this one takes the idlest after a while."""
-    worker, other = OwnCore(wanted=True), OwnCore(wanted=True)
-    worker.look(machine.now)
+    worker = machine.worker()
     crowded = worker.core
     assert crowded is not None
     busy = {f"core{crowded}": 0.9, f"core{1 - crowded}": 0.1}
@@ -117,33 +142,26 @@ def test_a_core_that_others_use_is_let_go(machine: Machine) -> None:
     machine.pass_time(own_core.PAUSE_S[1], **busy)
     worker.look(machine.now)
     assert worker.core == 1 - crowded
-    other.look(machine.now)
-    assert other.core == crowded
-    worker.release()
-    other.release()
+    assert machine.worker().core == crowded
 
 
-def test_halves_of_a_core_are_taken_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_halves_of_a_core_are_taken_last(make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four cores that are two in truth: the second worker takes one of the other two."""
-    machine = Machine(tmp_path, 4, monkeypatch)
+    machine = make_machine(4)
     monkeypatch.setattr(affinity, "siblings", lambda core: {(core + 2) % 4})
-    workers = [OwnCore(wanted=True) for _ in range(4)]
-    for worker in workers:
-        worker.look(machine.now)
+    workers = [machine.worker() for _ in range(4)]
     cores = [worker.core for worker in workers if worker.core is not None]
     assert cores[0] % 2 != cores[1] % 2
     assert sorted(cores) == [0, 1, 2, 3]
-    for worker in workers:
-        worker.release()
 
 
-def test_an_idle_half_is_better_than_what_others_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_half_is_better_than_what_others_use(
+    make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that others drove from its core takes a taken one's other half if nothing else is idle."""
-    machine = Machine(tmp_path, 3, monkeypatch)
+    machine = make_machine(3)
     monkeypatch.setattr(affinity, "siblings", lambda core: {1 - core} if core < 2 else set())
-    workers = [OwnCore(wanted=True) for _ in range(2)]
-    for worker in workers:
-        worker.look(machine.now)
+    workers = [machine.worker() for _ in range(2)]
     half, driven = sorted(workers, key=lambda worker: worker.core or 0)
     assert driven.core == 2
     machine.pass_time(own_core.LOOK_S, core2=0.9)
@@ -152,8 +170,6 @@ def test_an_idle_half_is_better_than_what_others_use(tmp_path: Path, monkeypatch
     driven.look(machine.now)
     assert half.core is not None
     assert driven.core == 1 - half.core
-    for worker in workers:
-        worker.release()
 
 
 @pytest.mark.parametrize(
@@ -173,35 +189,46 @@ def test_siblings_are_read(
 def test_a_core_that_proc_stat_does_not_show_is_not_taken(machine: Machine) -> None:
     """Whether others use it could not be told."""
     machine.show(cores=1)
-    worker = OwnCore(wanted=True)
-    worker.look(machine.now)
-    assert worker.core == 0
-    other = OwnCore(wanted=True)
-    other.look(machine.now)
-    assert other.core is None
-    worker.release()
+    assert machine.worker().core == 0
+    assert machine.worker().core is None
+
+
+def test_a_core_that_others_use_is_not_taken(machine: Machine) -> None:
+    """Where the other one is another worker's, who was driven away stays unbound until they have gone."""
+    driven, other = machine.worker(), machine.worker()
+    crowded = driven.core
+    for _ in range(20):
+        machine.pass_time(own_core.LOOK_S, **{f"core{crowded}": 1.0})
+        for worker in (driven, other):
+            worker.look(machine.now)
+    assert (driven.core, len(machine.bound)) == (None, 3)
+    machine.pass_time(own_core.LOOK_S)
+    driven.look(machine.now)
+    assert driven.core == crowded
+
+
+def test_a_strange_proc_stat_is_no_fault(machine: Machine) -> None:
+    """A worker serves on without a core of its own."""
+    machine.write("cpu0 1 2\n")
+    assert (machine.worker().core, machine.bound) == (None, [])
 
 
 def test_it_looks_now_and_then_only(machine: Machine) -> None:
     """A worker looks at each turn, which costs nothing most of the time."""
-    worker = OwnCore(wanted=True)
-    worker.look(machine.now)
+    worker = machine.worker()
     core = worker.core
     machine.pass_time(own_core.LOOK_S - 0.1, **{f"core{core}": 1.0})
     worker.look(machine.now)
     assert worker.core == core
-    worker.release()
 
 
 @pytest.mark.parametrize(("wanted", "cores"), [(False, 2), (True, 1), (True, 0)])
 def test_where_there_is_nothing_to_choose_nothing_is_done(
-    wanted: bool, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: bool, cores: int, make_machine: MakeMachine
 ) -> None:
     """Switched off, or with one core, or where the system does not let one choose."""
-    machine = Machine(tmp_path, cores, monkeypatch)
-    worker = OwnCore(wanted)
-    worker.look(machine.now)
-    assert (worker.core, machine.bound) == (None, [])
+    machine = make_machine(cores)
+    assert (machine.worker(wanted).core, machine.bound) == (None, [])
 
 
 def test_what_a_sandbox_forbids_is_tried_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,14 +241,9 @@ def test_what_a_sandbox_forbids_is_tried_once(machine: Machine, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(affinity, "bind", refuse)
-        worker = OwnCore(wanted=True)
+        worker = machine.worker()
         for _ in range(3):
             worker.look(machine.now)
-            machine.pass_time(own_core.AGAIN_S)
+            machine.pass_time(own_core.LOOK_S)
     assert (worker.core, len(tries)) == (None, 1)
-    others = [OwnCore(wanted=True), OwnCore(wanted=True)]
-    for other in others:
-        other.look(machine.now)
-        assert other.core is not None
-    for other in others:
-        other.release()
+    assert None not in (machine.worker().core, machine.worker().core)

@@ -4,8 +4,8 @@ The threads of a worker hand the interpreter's lock to each other several times 
 takes half the CPU that it takes on two (benchmarks/PROFILE.md). A worker takes
 
 - a core that no other worker of this machine has. Who binds the abstract Unix socket of a core has it; the
-  kernel frees it when the process ends, however that ends. In containers with networks of their own the
-  sockets do not see each other, and so
+  kernel frees it when the process ends. In containers with networks of their own the sockets do not see each
+  other, and so it
 - lets a core go that others keep busy, if another one is idler, and takes one again later.
 
 Who has found none free runs on all of them, and looks again: after a reload the old workers' become free.
@@ -28,10 +28,11 @@ from webcall import affinity
 
 log = structlog.stdlib.get_logger("webcall.serving")
 
-LOOK_S = 5.0
-# Between looks for a free core; and after one was let go, so that two do not come back at once.
-AGAIN_S, PAUSE_S = 10.0, (30.0, 90.0)
-# Others' share of a core from which on it is let go, if another core is idler by at least the margin.
+# Long enough for the system to have moved away who is not bound.
+LOOK_S = 10.0
+# Until another look for a core after one was let go, so that two do not come back at once.
+PAUSE_S = (30.0, 90.0)
+# Others' share of a core from which on it is left, if another core is idler by at least the margin.
 TOO_MUCH, MARGIN = 0.4, 0.2
 
 _STAT = Path("/proc/stat")
@@ -65,10 +66,7 @@ def shares(before: Usage, now: Usage) -> dict[int, float]:
 
 
 def is_crowded(core: int, usable: Mapping[int, float], own: float) -> bool:
-    """Return whether it is better to leave a core.
-
-    `usable` are the shares of the cores that may be used, `own` is this process's own part of its core.
-    """
+    """Return whether to leave a core alone, by the shares of all `usable` ones and this process's `own`."""
     return usable[core] - own > TOO_MUCH and usable[core] - min(usable.values()) > MARGIN
 
 
@@ -82,7 +80,7 @@ class OwnCore:
         self._name = os.environ.get("WEBCALL_CORE_SOCKETS", "webcall-core")  # tests have their own
         self._socket: socket.socket | None = None
         self._usage: Usage | None = None
-        self._next_look = self._next_try = 0.0
+        self._next_look = self._not_before = 0.0
 
     def look(self, now: float) -> None:
         """Take a core, or let it go, if it is time for that."""
@@ -91,9 +89,9 @@ class OwnCore:
         self._next_look = now + LOOK_S
         try:
             self._go_on(now)
-        except OSError as error:
-            # A sandbox forbids it, or there is no /proc/stat.
-            log.info("no core of its own", error=error.strerror)
+        except (OSError, ValueError) as error:
+            # A sandbox forbids it, or there is no /proc/stat that tells of cores.
+            log.info("no core of its own", error=type(error).__name__)
             self._usable = []
             with suppress(OSError):
                 self.release()
@@ -107,25 +105,26 @@ class OwnCore:
 
     def _go_on(self, now: float) -> None:
         before, self._usage = self._usage, _usage()
-        past = shares(before, self._usage) if before else {}
-        usable = {core: past.get(core, 0.0) for core in self._usable if core in self._usage.busy_s}
-        if self.core is None:
-            if now >= self._next_try:
-                self._next_try = now + AGAIN_S
-                self._take(usable)
-        elif before:
+        past, own = {}, 0.0
+        if before:
+            past = shares(before, self._usage)
             own = (self._usage.own_s - before.own_s) / (self._usage.at - before.at)
-            if is_crowded(self.core, usable, own):
-                log.info("let a core go that others use", core=self.core)
-                self.release()
-                self._next_try = now + random.uniform(*PAUSE_S)  # noqa: S311  # nosec B311  # no secret
+        usable = {core: past.get(core, 0.0) for core in self._usable if core in self._usage.busy_s}
+        quiet = {core: share for core, share in usable.items() if not is_crowded(core, usable, own)}
+        if self.core is None:
+            if now >= self._not_before:
+                self._take(quiet)
+        elif self.core not in quiet:
+            log.info("let a core go that others use", core=self.core)
+            self.release()
+            self._not_before = now + random.uniform(*PAUSE_S)  # noqa: S311  # nosec B311  # no secret
 
-    def _take(self, usable: Mapping[int, float]) -> None:
-        """Take the best of the free cores, any of them at the start."""
-        beside_taken = {core: any(map(self._is_taken, affinity.siblings(core))) for core in usable}
-        shuffled = random.sample(sorted(usable), len(usable))  # nosec B311  # no secret
+    def _take(self, quiet: Mapping[int, float]) -> None:
+        """Take the best one of these that is free, any of them at the start, or none."""
+        beside_taken = {core: any(map(self._is_taken, affinity.siblings(core))) for core in quiet}
+        shuffled = random.sample(sorted(quiet), len(quiet))  # nosec B311  # no secret
         # Of two halves of one core (SMT), each is half as good while the other is in use.
-        for core in sorted(shuffled, key=lambda n: (usable[n] > TOO_MUCH, beside_taken[n], usable[n])):
+        for core in sorted(shuffled, key=lambda one: (beside_taken[one], quiet[one])):
             taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
                 taken.bind(self._address(core))
