@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -23,44 +21,6 @@ from webcall import affinity
 CORES = sorted(affinity.usable())
 
 pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores to choose from")
-
-CHILD = """\
-import os, sys, tempfile, threading
-from pathlib import Path
-from plugins.file.indexing import write_index_in_child
-from plugins.file.parsing import KINDS
-from webcall import affinity
-
-def threads():
-    return [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
-
-every, one = os.sched_getaffinity(0), {max(os.sched_getaffinity(0))}
-end = threading.Event()
-for _ in range(3):
-    threading.Thread(target=end.wait).start()
-affinity.bind(max(every))
-threading.Thread(target=end.wait).start()
-assert threads() == [one] * 5, threads()
-assert affinity.usable() == every
-with tempfile.TemporaryFile() as out:
-    def started(child):
-        assert os.sched_getaffinity(child.pid) == every
-        print("the child has all of them")
-    write_index_in_child(Path(sys.argv[1]), KINDS["assistants"], out, started)
-affinity.release()
-assert threads() == [every] * 5, threads()
-end.set()
-"""
-
-
-def test_threads_are_bound_and_a_child_is_not(tmp_path: Path) -> None:
-    """Those that run and those to come; a process that indexes a large file gets all cores."""
-    records = tmp_path / "assistants.json"
-    records.write_text("[]")
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(records)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "the child has all of them\n"), done.stderr
 
 
 @pytest.fixture

@@ -172,20 +172,6 @@ def test_an_idle_half_is_better_than_what_others_use(
     assert driven.core == 1 - half.core
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("1\n", set()), ("0-1", {0}), ("1,5", {5}), ("0-2,5", {0, 2, 5})]
-)
-def test_siblings_are_read(
-    text: str, expected: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As Linux writes them."""
-    folder = tmp_path / "cpu1" / "topology"
-    folder.mkdir(parents=True)
-    (folder / "thread_siblings_list").write_text(text)
-    monkeypatch.setattr(affinity, "_CORES", tmp_path)
-    assert (affinity.siblings(1), affinity.siblings(2)) == (expected, set())
-
-
 def test_a_core_that_proc_stat_does_not_show_is_not_taken(machine: Machine) -> None:
     """Whether others use it could not be told."""
     machine.show(cores=1)
