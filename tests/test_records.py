@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -19,7 +20,9 @@ from webcall.records import (
     KeySchema,
     as_json_value,
     assistant_for,
+    assistant_from_json,
     assistant_from_record,
+    caller_from_json,
     caller_from_record,
     check_assistant_record,
     check_key_record,
@@ -174,7 +177,7 @@ def test_a_record_of_any_size_is_read() -> None:
 
 def test_what_is_kept_of_records_is_bounded() -> None:
     """Whatever its fields hold, lists and objects too, and nothing of a plain key."""
-    loader = Loader(AssistantSchema(), "assistant record")
+    loader = Loader(AssistantSchema(), "assistant record", dict)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -185,17 +188,41 @@ def test_what_is_kept_of_records_is_bounded() -> None:
     finally:
         tracemalloc.stop()
     assert held - before < 24_000_000
-    keys = Loader(KeySchema(), "API key record")
+    keys = Loader(KeySchema(), "API key record", dict)
     plain = {"api_key": "lvk_" + "a" * 43, "user_email": "ada@example.com"}
     assert keys.load(plain) == keys.load(dict(plain))
-    assert plain["api_key"] not in repr(vars(keys)["_loaded"])
+    keys.kept_of_json(json.dumps(plain).encode())
+    assert not len(vars(keys)["_kept"])
+
+
+def test_a_record_as_text_is_the_same_record() -> None:
+    """What a key's or an assistant's JSON says counts, the first time and when it is known."""
+    text = json.dumps(KEY_RECORD).encode()
+    assert caller_from_json(text) == caller_from_record(KEY_RECORD)
+    assert caller_from_json(text) is caller_from_json(text)
+    revoked = json.dumps(KEY_RECORD | {"is_active": False}).encode()
+    past = json.dumps(KEY_RECORD | {"expires_at": "2020-01-01T00:00:00Z"}).encode()
+    for _ in range(2):
+        for refused in (revoked, past):
+            with pytest.raises(Refused):
+                caller_from_json(refused)
+        with pytest.raises(RecordError, match="user_email"):
+            caller_from_json(b'{"api_key_hash": "x"}')
+        with pytest.raises(RecordError, match="not an object"):
+            assistant_from_json(b"[]")
+    defaults = {"assistant_placeholder_defaults": {"tone": ["kind"]}}
+    text = json.dumps(ASSISTANT | defaults).encode()
+    changed = assistant_from_json(text)
+    changed.placeholder_defaults["tone"].append("loud")
+    changed.record["assistant_placeholder_defaults"].clear()  # type: ignore[attr-defined]  # a dict
+    assert assistant_from_json(text) == assistant_from_record(ASSISTANT | defaults)
 
 
 @pytest.mark.parametrize("field", ["allowed_origins", "allowed_assistants"])
 @pytest.mark.parametrize("value", [[], ["one"]])
 def test_what_is_done_to_a_loaded_record_stays_there(field: str, value: list[str]) -> None:
     """A list that one request changes is not the next one's."""
-    keys = Loader(KeySchema(), "API key record")
+    keys = Loader(KeySchema(), "API key record", dict)
     record = {**KEY_RECORD, field: value}
     keys.load(record)[field].append("more")
     assert keys.load(record)[field] == value

@@ -1,12 +1,13 @@
-"""Stored records through their schemas, each content once."""
+"""Stored records through their schemas, each content once, and what is made of them."""
 
 from __future__ import annotations
 
 import copy
+import json
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 from marshmallow import Schema, ValidationError
@@ -23,60 +24,90 @@ _NOT_KEPT = ("api_key",)
 _ABSENT = object()
 
 
-class _Kept(NamedTuple):
-    """What the schema made of a record, and the bytes that this and the record's content take, roughly."""
-
-    loaded: dict[str, Any]
-    size: int
+T = TypeVar("T")
 
 
-class Loader:
-    """Loads records of one kind, each content once: the schema takes longer than most look-ups.
+class Loaded(Generic[T]):
+    """What the schema made of a record, and what was made of that. Shared: not to be changed.
 
-    Kept by what stands in the fields that the schema reads, so that a changed record is another one.
+    `size` is how many bytes it and the record's content take, roughly.
     """
 
-    def __init__(self, schema: Schema, what: str) -> None:
-        """Take the kind's schema, and what messages call a record of it."""
+    __slots__ = ("fields", "made", "size")
+
+    def __init__(self, fields: dict[str, Any], made: T, size: int = 0) -> None:
+        self.fields = fields
+        self.made = made
+        self.size = size
+
+
+class Loader(Generic[T]):
+    """Loads records of one kind, each content once: the schema takes longer than most look-ups.
+
+    Kept by what stands in the fields that the schema reads, so that a changed record is another one; or by
+    the JSON text, where the record comes as that.
+    """
+
+    def __init__(self, schema: Schema, what: str, make: Callable[[dict[str, Any]], T]) -> None:
+        """Take the kind's schema, what messages call a record of it, and what to make of its fields."""
         self._schema = schema
         self._what = what
-        self._fields = tuple(schema.load_fields)
+        self._make = make
+        self._names = tuple(schema.load_fields)
         self._lock = threading.Lock()
-        self._loaded: LRUCache[Hashable, _Kept] = LRUCache(_KEPT_BYTES, getsizeof=_size)
+        self._kept: LRUCache[Hashable, Loaded[T]] = LRUCache(_KEPT_BYTES, getsizeof=lambda kept: kept.size)
 
     def load(self, record: Any) -> dict[str, Any]:
-        """Return a record's fields in their types; `RecordError` if it is unusable."""
+        """Return a record's fields in their types, for the caller to change; raises as `kept`."""
+        return {name: _own(value) for name, value in self.kept(record).fields.items()}
+
+    def kept(self, record: Any) -> Loaded[T]:
+        """Return what a record holds, and what is made of it; `RecordError` if it is unusable."""
         if not isinstance(record, Mapping):
             raise RecordError(f"{self._what}: not an object with named fields")
-        if any(record.get(name) for name in _NOT_KEPT):
+        if _is_secret(record):
             return self._load(record)
-        content = tuple([_as_content(record[name]) if name in record else _ABSENT for name in self._fields])
+        content = tuple([_as_content(record[name]) if name in record else _ABSENT for name in self._names])
         try:
             with self._lock:
-                kept = self._loaded.get(content)
+                kept = self._kept.get(content)
         except TypeError:
             # A database's own types need not be hashable; no record of use holds them.
             return self._load(record)
-        if kept is None:
-            loaded = self._load(record)
-            kept = _Kept(loaded, _bytes_of(content) + _bytes_of(loaded))
-            # One that is larger than all that is kept is not kept.
-            with self._lock, suppress(ValueError):
-                self._loaded[content] = kept
-        # What one request does to a list or an object in it must not reach the next one's.
-        return {name: _own(value) for name, value in kept.loaded.items()}
+        return kept or self._keep(content, self._load(record), _bytes_of(content))
 
-    def _load(self, record: Record) -> dict[str, Any]:
+    def kept_of_json(self, text: bytes) -> Loaded[T]:
+        """Return the same of a record that is a JSON text, which is read when it is another one only."""
+        with self._lock:
+            kept = self._kept.get(text)
+        if kept is None:
+            record = json.loads(text)
+            kept = self._load(record)
+            if not _is_secret(record):
+                self._keep(text, kept, _OBJECT_BYTES + len(text))
+        return kept
+
+    def _keep(self, content: Hashable, loaded: Loaded[T], size: int) -> Loaded[T]:
+        # What is made of the fields shares their values.
+        loaded.size = size + _bytes_of(loaded.fields)
+        # One that is larger than all that is kept is not kept.
+        with self._lock, suppress(ValueError):
+            self._kept[content] = loaded
+        return loaded
+
+    def _load(self, record: Record) -> Loaded[T]:
+        if not isinstance(record, Mapping):
+            raise RecordError(f"{self._what}: not an object with named fields")
         try:
-            loaded: dict[str, Any] = self._schema.load(record)
+            fields: dict[str, Any] = self._schema.load(record)
         except ValidationError as error:
             faults = [f"{name}: {_first(told)}" for name, told in error.messages_dict.items()]
             raise RecordError(f"{self._what}: " + "; ".join(faults)) from None
-        return loaded
+        return Loaded(fields, self._make(fields))
 
 
-def _size(kept: _Kept) -> int:
-    return kept.size
+def _is_secret(record: Record) -> bool:
+    return any(record.get(name) for name in _NOT_KEPT)
 
 
 def _own(value: Any) -> Any:

@@ -6,11 +6,14 @@ the environment. Fields that the service does not know are kept and handed on to
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 import math
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
@@ -18,7 +21,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from webcall.errors import RecordError, Refused
 from webcall.interfaces import Assistant, Caller, Record
 from webcall.record_fields import Moment, Text
-from webcall.record_loading import Loader
+from webcall.record_loading import Loaded, Loader
 
 PREFIX_LENGTH = 12
 SECRET_PREFIX, PUBLISHABLE_PREFIX = "lvk_", "lvp_"
@@ -122,33 +125,7 @@ class AssistantSchema(Schema):
     assistant_is_active = fields.Boolean(load_default=True)
 
 
-_KEY = Loader(KeySchema(), "API key record")
-_ASSISTANT = Loader(AssistantSchema(), "assistant record")
-
-
-def check_key_record(record: Any) -> None:
-    """Raise `RecordError`, naming fields and no values, unless `record` is a usable key record."""
-    loaded = _KEY.load(record)
-    if not (loaded["api_key_hash"] or loaded["api_key"]):
-        raise RecordError("API key record: api_key_hash: missing")
-
-
-def check_assistant_record(record: Any) -> None:
-    """Raise `RecordError`, naming fields and no values, unless `record` is a usable assistant record."""
-    assistant_from_record(record)
-
-
-def caller_from_record(record: Record) -> Caller:
-    """Return whose key a record describes.
-
-    Raises `Refused`, its text `REVOKED` or `EXPIRED`, if the key is no longer good, and `RecordError`
-    if the record is unusable.
-    """
-    key = _KEY.load(record)
-    if not key["is_active"]:
-        raise Refused(REVOKED)
-    if key["expires_at"] is not None and key["expires_at"] <= _now():
-        raise Refused(EXPIRED)
+def _caller(key: dict[str, Any]) -> Caller:
     return Caller(
         email=key["user_email"],
         name=key["user_name"],
@@ -162,18 +139,59 @@ def caller_from_record(record: Record) -> Caller:
         publishable=bool(_prefix_of(key).startswith(PUBLISHABLE_PREFIX) or key["native"]),
         native=bool(key["native"]),
         expires_at=key["expires_at"],
+        # The caller is kept, and a dict would hand what one request puts there to the next one.
+        claims=MappingProxyType({}),
     )
+
+
+_KEY = Loader(KeySchema(), "API key record", _caller)
+_ASSISTANT = Loader(AssistantSchema(), "assistant record", lambda fields: None)
+
+
+def check_key_record(record: Any) -> None:
+    """Raise `RecordError`, naming fields and no values, unless `record` is a usable key record."""
+    fields = _KEY.kept(record).fields
+    if not (fields["api_key_hash"] or fields["api_key"]):
+        raise RecordError("API key record: api_key_hash: missing")
+
+
+def check_assistant_record(record: Any) -> None:
+    """Raise `RecordError`, naming fields and no values, unless `record` is a usable assistant record."""
+    _ASSISTANT.kept(record)
+
+
+def caller_from_record(record: Record) -> Caller:
+    """Return whose key a record describes.
+
+    Raises `Refused`, its text `REVOKED` or `EXPIRED`, if the key is no longer good, and `RecordError`
+    if the record is unusable.
+    """
+    return _good(_KEY.kept(record))
+
+
+def caller_from_json(text: bytes) -> Caller:
+    """Do as `caller_from_record` does with a record that is a JSON text."""
+    return _good(_KEY.kept_of_json(text))
+
+
+def _good(key: Loaded[Caller]) -> Caller:
+    """Return a key's caller. Raises `Refused`."""
+    if not key.fields["is_active"]:
+        raise Refused(REVOKED)
+    expires_at = key.made.expires_at
+    if expires_at is not None and expires_at <= _now():
+        raise Refused(EXPIRED)
+    return key.made
 
 
 def expiry_of(record: Record) -> datetime | None:
     """Return when a key's record expires, with its time zone; None if never. Raises `RecordError`."""
-    expires_at: datetime | None = _KEY.load(record)["expires_at"]
-    return expires_at
+    return _KEY.kept(record).made.expires_at
 
 
 def is_active(record: Record) -> bool:
     """Return whether a key's record is not revoked, as `caller_from_record` sees it. Raises `RecordError`."""
-    active: bool = _KEY.load(record)["is_active"]
+    active: bool = _KEY.kept(record).fields["is_active"]
     return active
 
 
@@ -183,16 +201,21 @@ def _frozen(names: list[str] | None) -> frozenset[str] | None:
 
 def assistant_from_record(record: Record) -> Assistant:
     """Return the assistant that a record describes; `RecordError` if the record is unusable."""
-    loaded = _ASSISTANT.load(record)
+    return _assistant(_ASSISTANT.kept(record), record)
+
+
+def _assistant(known: Loaded[None], record: Record) -> Assistant:
+    fields = known.fields
     return Assistant(
-        id=loaded["assistant_id"],
-        owner=loaded["assistant_created_by_email"],
-        mode=loaded["assistant_mode"] or DEFAULT_MODE,
-        prompt=loaded["assistant_prompt"] or "",
-        start_instruction=loaded["assistant_start_instruction"] or "",
-        placeholder_defaults=loaded["assistant_placeholder_defaults"] or {},
-        agent_name=loaded["agent_name"] or None,
-        is_active=loaded["assistant_is_active"],
+        id=fields["assistant_id"],
+        owner=fields["assistant_created_by_email"],
+        mode=fields["assistant_mode"] or DEFAULT_MODE,
+        prompt=fields["assistant_prompt"] or "",
+        start_instruction=fields["assistant_start_instruction"] or "",
+        # A copy: what one request does to it must not reach the next one's.
+        placeholder_defaults=copy.deepcopy(fields["assistant_placeholder_defaults"]) or {},
+        agent_name=fields["agent_name"] or None,
+        is_active=fields["assistant_is_active"],
         record=record,
     )
 
@@ -205,7 +228,15 @@ def assistant_for(caller: Caller, record: Record) -> Assistant | None:
     """
     if not isinstance(record, Mapping) or record.get("assistant_created_by_email") != caller.email:
         return None
-    assistant = assistant_from_record(record)
+    return _active(assistant_from_record(record))
+
+
+def assistant_from_json(text: bytes) -> Assistant:
+    """Return what a store answers about a record that is a JSON text, and the caller's; raises as above."""
+    return _active(_assistant(_ASSISTANT.kept_of_json(text), json.loads(text)))
+
+
+def _active(assistant: Assistant) -> Assistant:
     if not assistant.is_active:
         raise Refused("assistant is inactive")
     return assistant

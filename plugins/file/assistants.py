@@ -12,7 +12,7 @@ from plugins.file.parsing import ASSISTANTS
 from plugins.file.watch import Source
 from webcall import Assistant, Caller, Conflict
 from webcall.interfaces import Record
-from webcall.records import as_json_value, assistant_for, check_assistant_record
+from webcall.records import as_json_value, assistant_from_json, check_assistant_record
 
 
 class FileAssistants:
@@ -29,8 +29,8 @@ class FileAssistants:
 
         Raises `Refused` if it is inactive and `BackendError` if the file never was usable.
         """
-        record = self._source.snapshot().find(assistant_id, caller.email)
-        return None if record is None else assistant_for(caller, record)
+        text = self._source.snapshot().find_text(assistant_id, caller.email)
+        return None if text is None else assistant_from_json(text)
 
     def ping(self) -> str | None:
         """Raise `BackendError` if there is nothing to serve; return a reason if it is not the newest."""

@@ -13,7 +13,7 @@ from webcall import Caller, Conflict, RecordError
 from webcall.interfaces import Record
 from webcall.records import (
     as_json_value,
-    caller_from_record,
+    caller_from_json,
     check_key_record,
     hash_api_key,
     key_hash_of,
@@ -36,8 +36,8 @@ class FileKeys:
 
         Raises `Refused` if it is revoked or expired and `BackendError` if the file never was usable.
         """
-        record = self._source.snapshot().find(hash_api_key(api_key))
-        return None if record is None else caller_from_record(record)
+        text = self._source.snapshot().find_text(hash_api_key(api_key))
+        return None if text is None else caller_from_json(text)
 
     def ping(self) -> str | None:
         """Raise `BackendError` if there is nothing to serve; return a reason if it is not the newest."""

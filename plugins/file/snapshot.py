@@ -75,6 +75,11 @@ class Snapshot:
 
         With `owner` another's assistant is passed by unparsed: its size does not show in the time.
         """
+        text = self.find_text(key, owner)
+        return None if text is None else _record(text)
+
+    def find_text(self, key: str, owner: str | None = None) -> bytes | None:
+        """Return the same as the JSON text that it is."""
         digest = digest_of(key)
         position = bisect.bisect_left(self, digest)
         if position == len(self) or self[position] != digest:
@@ -82,7 +87,7 @@ class Snapshot:
         _, owned, offset, length = _ENTRY.unpack_from(self._map, self._table + position * _ENTRY.size)
         if owner is not None and owned != digest_of(owner):
             return None
-        return self._record(offset, length)
+        return self._map[offset : offset + length]
 
     def page(self, owner: str, after: str, limit: int) -> list[Record]:
         """Return at most `limit` of an owner's records with keys past `after`, sorted by key.
@@ -105,7 +110,7 @@ class Snapshot:
 
     def _at(self, position: int) -> Record:
         _, offset, length = self._owned(position)
-        return self._record(offset, length)
+        return _record(self._map[offset : offset + length])
 
     def records(self) -> Iterator[Record]:
         """Yield every record in the order of the file, parsing one at a time."""
@@ -114,8 +119,9 @@ class Snapshot:
             for position in range(len(self))
         )
         for offset, length in sorted((offset, length) for _, _, offset, length in entries):
-            yield self._record(offset, length)
+            yield _record(self._map[offset : offset + length])
 
-    def _record(self, offset: int, length: int) -> Record:
-        record: Record = json.loads(self._map[offset : offset + length])
-        return record
+
+def _record(text: bytes) -> Record:
+    record: Record = json.loads(text)
+    return record

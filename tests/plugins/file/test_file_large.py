@@ -93,8 +93,8 @@ def test_a_large_file_costs_a_request_nothing(hundred_thousand, tmp_path, open_k
         assert store.validate("k7").email == "000007@example.com"
         assert store.validate("unknown") is None
         done.append(work)
-    assert done[0]["parsed"] == done[1]["parsed"]
-    assert len(done[0]["parsed"]) == 1
+    # The record's text is the same one in both, so that the second time it is known already.
+    assert [len(work["parsed"]) for work in done] == [1, 0]
     assert done[0]["steps"] <= 2 * (17 + 1)
 
 
