@@ -16,6 +16,8 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -39,6 +41,12 @@ _QUOTED = re.compile(r"`[^`]*`|'[^']*'")
 _MOST_FRAMES = 8
 _MOST_CAUSES = 10
 
+# What stands in every line that is written while a request is answered. One variable, and not one for each
+# field, as structlog's own has it.
+_OF_REQUEST: ContextVar[dict[str, Any] | None] = ContextVar("fields of a request", default=None)
+# json.dumps would make an encoder for each line, since it is told how to write what it does not know.
+_encode = json.JSONEncoder(default=repr).encode
+
 
 def configure(config: LogConfig) -> None:
     """Set up logging for this process, by `log.level` and `log.format`."""
@@ -57,7 +65,7 @@ def dict_config(config: LogConfig) -> dict[str, Any]:
     others = "ERROR" if level == "ERROR" else "WARNING"
     processors: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if config.format == "json":
-        processors.append(structlog.processors.JSONRenderer())
+        processors.append(structlog.processors.JSONRenderer(serializer=_as_json))
     else:
         processors += [_exception_as_text, structlog.dev.ConsoleRenderer(colors=False)]
     return {
@@ -76,6 +84,54 @@ def dict_config(config: LogConfig) -> dict[str, Any]:
             SERVER: {"level": "INFO" if level == "DEBUG" else level, "handlers": [], "propagate": True},
         },
     }
+
+
+def _as_json(event: EventDict, **_: Any) -> str:
+    return _encode(event)
+
+
+def begin_request(**fields: Any) -> None:
+    """Put these fields, and those of `add_to_request`, into each line of this thread from now on."""
+    _OF_REQUEST.set(fields)
+
+
+def add_to_request(**fields: Any) -> None:
+    """Add fields to those of the request that this thread answers; outside of one, do nothing."""
+    known = _OF_REQUEST.get()
+    if known is not None:
+        known.update(fields)
+
+
+def end_request() -> None:
+    """Take the request's fields out of this thread's lines again."""
+    _OF_REQUEST.set(None)
+
+
+def _merge_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    fields = _OF_REQUEST.get()
+    return event if fields is None else {**fields, **event}
+
+
+def tell(logger: logging.Logger, event: str, **fields: Any) -> None:
+    """Write a line of level info as structlog's loggers do, for what is written with each request.
+
+    Their way there makes a logger, goes through every processor, and copies the line twice: as long as all
+    else that is done for the answer's head.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {
+        **(_OF_REQUEST.get() or {}),
+        **fields,
+        "event": event,
+        "level": "info",
+        "logger": logger.name,
+        "timestamp": at,
+    }
+    record = logging.LogRecord(logger.name, logging.INFO, "", 0, line, (), None)
+    record._logger, record._name = logger, "info"  # by which the formatter knows structlog's own
+    logger.handle(record)
 
 
 class _Handler(logging.Handler):
@@ -100,11 +156,17 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Takes what may be a secret out of lines that did not come through structlog."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if not hasattr(record, "_logger"):
+        logger = getattr(record, "_logger", None)
+        if logger is None:
             # A copy: other handlers may show the line to somebody else.
             record = logging.makeLogRecord(record.__dict__)
             record.msg, record.args, record.stack_info = _message(record), (), None
-        return super().format(record)
+            return super().format(record)
+        # structlog's own would copy the record, and go through logging's formatter with what is ready.
+        event: Any = dict(record.msg)  # type: ignore[arg-type]  # structlog puts a dict there
+        for process in self.processors[1:]:  # the first one takes out what is not put in here
+            event = process(logger, record._name, event)  # type: ignore[attr-defined]  # structlog's
+        return str(event)
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -152,6 +214,7 @@ def _text_of(error: BaseException) -> str:
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        _merge_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import g, request
 
+from webcall import logs
 from webcall.core.calls import CallRequest, PlacedCall, Visit
 from webcall.core.idempotency import LONGEST_HEADER, check_header
 from webcall.errors import IdempotencyConflict
@@ -35,9 +36,9 @@ HEADER_PARAMETER: dict[str, Any] = {
 
 def place(call: CallRequest) -> PlacedCall:
     """Place the call that a request of an authenticated caller asks for. Raises as `Calls.place` does."""
-    note(assistant_id=call.assistant_id)
-    # Observers hand it on: what looks like a key is blotted out, as in the log.
+    # Observers hand it on, too: what looks like a key is blotted out, as in the log.
     g.asked_for = without_keys(call.assistant_id)
+    logs.add_to_request(assistant_id=g.asked_for)
     visit = Visit(client_address(), _idempotency_key())
     placed = services().calls.place(caller(), call, visit)
     note(room=placed.room_name)

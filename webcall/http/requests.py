@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 import time
-import uuid
 
-import structlog
 from flask import Flask, Response, g, request
 
+from webcall import logs
 from webcall.core.answer_headers import LIKE_A_KEY, REQUEST_ID, readable_id
 
 # Of an existing deployment's keys; a shorter one would blot out half of every line.
 _SHORTEST_KEY = 6
 
-log = structlog.stdlib.get_logger("webcall.request")
+log = logging.getLogger("webcall.request")
 
 
 def init_app(app: Flask) -> None:
@@ -30,7 +31,7 @@ def request_id() -> str:
 
 def note(**fields: str | None) -> None:
     """Add fields to the request's log lines: owner, assistant, room. Never what a caller sent beside."""
-    structlog.contextvars.bind_contextvars(
+    logs.add_to_request(
         **{name: None if value is None else without_keys(value) for name, value in fields.items()}
     )
 
@@ -59,13 +60,12 @@ def _keys_given() -> tuple[str, ...]:
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=_begin_id())
+    logs.begin_request(request_id=_begin_id())
 
 
 def _begin_id() -> str:
     given = readable_id(request.headers.get(REQUEST_ID, ""))
-    g.request_id = given if given and without_keys(given) == given else uuid.uuid4().hex
+    g.request_id = given if given and without_keys(given) == given else secrets.token_hex(16)
     return str(g.request_id)
 
 
@@ -74,7 +74,8 @@ def _finish(response: Response) -> Response:
     # Pages with hashed files set their own rule; everything else may hold a token.
     response.headers.setdefault("Cache-Control", "no-store")
     started = g.get("started")
-    log.info(
+    logs.tell(
+        log,
         "request",
         method=request.method,
         # The rule and not the path: a path may hold what a caller should not have put there.
@@ -82,5 +83,5 @@ def _finish(response: Response) -> Response:
         status=response.status_code,
         ms=round((time.perf_counter() - started) * 1000, 2) if started else None,
     )
-    structlog.contextvars.clear_contextvars()
+    logs.end_request()
     return response
