@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Literal
 
 import structlog
@@ -60,19 +60,20 @@ class Breaker:
         # tells nothing of now.
         self._epoch = 0
 
-    @contextmanager
-    def guard(self) -> Iterator[None]:
+    def guard(self) -> AbstractContextManager[None]:
         """Let a request through, and learn from what becomes of it. Raises `LiveKitError`, kind `away`."""
+        return _Guard(self)
+
+    def _enter(self) -> tuple[int, bool]:
         # Read without the lock: the usual request, a success after a success, needs none.
         epoch = self._epoch
-        trial = self._state != "closed" and self._enter_on_trial()
+        return epoch, self._state != "closed" and self._enter_on_trial()
+
+    def _leave(self, epoch: int, trial: bool, error: BaseException | None) -> None:
         try:
-            yield
-        except LiveKitError as error:
-            self._failed(error.kind, epoch, trial=trial)
-            raise
-        else:
-            if self._failures or self._state != "closed":
+            if isinstance(error, LiveKitError):
+                self._failed(error.kind, epoch, trial=trial)
+            elif error is None and (self._failures or self._state != "closed"):
                 self._succeeded()
         finally:
             if trial:
@@ -126,6 +127,21 @@ class Breaker:
         self._state, self._failures, self._epoch = state, 0, self._epoch + 1
         if self._gauge is not None:
             self._gauge.set(state == "open")
+
+
+class _Guard:
+    """One request. A class, since a generator's block costs twice as much, and every call has one."""
+
+    __slots__ = ("_breaker", "_entered")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def __enter__(self) -> None:
+        self._entered = self._breaker._enter()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._breaker._leave(*self._entered, error)
 
 
 async def ping_until_answered(ping: Callable[[], Awaitable[None]]) -> None:

@@ -16,6 +16,9 @@ VERSION = 1
 # LiveKit's own limit for metadata (livekit-server `limit.max_metadata_size`).
 MAX_BYTES = 512 * 1024
 
+# Made once: json.dumps makes an encoder each time for what is not its default.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 FILLED_FIELDS = ("assistant_prompt", "assistant_start_instruction")
 
 
@@ -54,7 +57,7 @@ def dispatch_metadata(
 
     Raises `RecordError` if the definition makes it larger than LiveKit takes.
     """
-    text = json.dumps(
+    text = _encode(
         {
             **metadata,
             # The service's own three win over the caller's pairs of these names.
@@ -67,9 +70,7 @@ def dispatch_metadata(
                 "max_duration_s": max_duration_s,
                 "assistant": definition,
             },
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     )
     try:
         size = len(text.encode())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from prometheus_client import Gauge
 
@@ -37,26 +36,24 @@ class Gate:
             self._threads, self.places = threads, _places(threads)
             self._free.notify_all()
 
-    @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self) -> AbstractContextManager[None]:
         """Hold one place while the block runs. Raises `Busy`."""
-        self._take()
+        return _Place(self)
+
+    def _leave(self) -> None:
         if self._gauge is not None:
-            self._gauge.inc()
-        try:
-            yield
-        finally:
-            if self._gauge is not None:
-                self._gauge.dec()
-            with self._free:
-                self._in_flight -= 1
-                self._free.notify()
+            self._gauge.dec()
+        with self._free:
+            self._in_flight -= 1
+            self._free.notify()
 
     def _take(self) -> None:
         with self._free:
             if self._in_flight >= self.places:
                 self._wait()
             self._in_flight += 1
+        if self._gauge is not None:
+            self._gauge.inc()
 
     def _wait(self) -> None:
         if self._in_flight + self._waiting >= self._threads - 1:
@@ -67,6 +64,21 @@ class Gate:
                 raise Busy(RETRY_AFTER_S)
         finally:
             self._waiting -= 1
+
+
+class _Place:
+    """A place of the gate. A class, since a generator's block costs twice as much, and every call has one."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        self._gate._take()
+
+    def __exit__(self, *_: object) -> None:
+        self._gate._leave()
 
 
 def _places(threads: int) -> int:

@@ -12,6 +12,8 @@ MAX_DEPTH = 16
 MAX_ID_CHARACTERS = 100
 # LiveKit takes names of 256 bytes; a room's name is the id and nine more.
 MAX_ID_BYTES = 240
+# Made once: json.dumps makes an encoder each time for what is not its default.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def assistant_id_fits(assistant_id: str) -> bool:
@@ -25,7 +27,7 @@ def check_metadata(metadata: dict[str, Any]) -> None:
     if _deeper_than(metadata, MAX_DEPTH):
         raise InvalidMetadata(f"Nested more than {MAX_DEPTH} levels deep, the object itself included.")
     try:
-        size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+        size = len(_encode(metadata).encode())
     except UnicodeEncodeError:
         raise InvalidMetadata("Holds a lone surrogate, which is no Unicode text.") from None
     if size > MAX_BYTES:

@@ -33,21 +33,36 @@ def create_where_a_node_lives(create: Callable[[float], api.Room], until: float)
     chooses anew. The room is the same one, should the node have been slow only. `create` asks once and
     raises `TimeoutError` at the moment that it is given, by the monotonic clock; all ends at `until`.
     """
-    fault: Exception | None = None
-    for _ in range(_TRIES - 1):
+    try:
+        return create(min(until, time.monotonic() + _TRY_S))
+    except TimeoutError as error:
+        fault: Exception = error
+    except api.ServerError as error:
+        if error.code != api.ServerErrorCode.UNAVAILABLE:
+            raise
+        fault = error
+        _pause(until)
+    return _create_elsewhere(create, until, fault)
+
+
+def _create_elsewhere(create: Callable[[float], api.Room], until: float, fault: Exception) -> api.Room:
+    """Ask again after `fault`, the first try's."""
+    for _ in range(_TRIES - 2):
         try:
             with asked_before(fault):
                 return create(min(until, time.monotonic() + _TRY_S))
-        except TimeoutError as error:
-            fault = fault or error
+        except TimeoutError:
             continue
         except api.ServerError as error:
             if error.code != api.ServerErrorCode.UNAVAILABLE:
                 raise
-            fault = fault or error
-        time.sleep(max(0.0, min(_PAUSE_S, until - time.monotonic())))
+        _pause(until)
     with asked_before(fault):
         return create(until)
+
+
+def _pause(until: float) -> None:
+    time.sleep(max(0.0, min(_PAUSE_S, until - time.monotonic())))
 
 
 def newcomers_in(participants: Callable[[], api.ListParticipantsResponse], clock: ServerClock) -> bool:

@@ -6,8 +6,8 @@ livekit-api's messages, tokens and errors over connections of our own, since its
 from __future__ import annotations
 
 import json
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -119,7 +119,7 @@ class Requests:
         body = message.SerializeToString()
         head = (
             f"POST {self._path}/twirp/livekit.RoomService/{method} HTTP/1.1\r\n{self._fixed}"
-            f"Authorization: Bearer {token}\r\nX-Livekit-Request-Id: {uuid.uuid4()}\r\n"
+            f"Authorization: Bearer {token}\r\nX-Livekit-Request-Id: {secrets.token_hex(16)}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         answer = self._connections.exchange(head.encode("ascii") + body, until)

@@ -54,6 +54,11 @@ class Observers:
     ) -> None:
         self._lines = [_Line(observer, max_waiting, count) for observer in observers]
 
+    @property
+    def there(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._lines)
+
     def created(self, call: CreatedCall) -> None:
         """Tell of a call that was placed. Returns at once."""
         for line in self._lines:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import secrets
 from collections.abc import Mapping
@@ -9,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jwt import PyJWS
-from jwt.algorithms import HMACAlgorithm
 from livekit import api
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +52,20 @@ def _grants(*, text_only: bool) -> dict[str, Any]:
 _TALKING, _TYPING = _grants(text_only=False), _grants(text_only=True)
 
 
-class _Signer(HMACAlgorithm):
-    """HS256 that looks once at a secret: PyJWT would try to read it as keys of other kinds each time."""
-
-    def __init__(self) -> None:
-        super().__init__(HMACAlgorithm.SHA256)
-        self._prepared: tuple[str | bytes, bytes] = "", b""
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        known, prepared = self._prepared
-        if key != known or not key:
-            prepared = super().prepare_key(key)
-            self._prepared = key, prepared
-        return prepared
+# JWS (RFC 7515) of a payload that is ready. PyJWT would check and encode the same header, and look at the
+# secret for keys of other kinds, for each token.
+_HEADER = b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"  # {"alg":"HS256","typ":"JWT"}
 
 
-_JWS = PyJWS()
-_JWS.unregister_algorithm("HS256")
-_JWS.register_algorithm("HS256", _Signer())
+def _signed(payload: bytes, api_secret: str) -> str:
+    """Return a payload as a JSON Web Token, signed by HS256 (RFC 7518, section 3.2)."""
+    signing = _HEADER + b"." + _base64url(payload)
+    signature = hmac.digest(api_secret.encode(), signing, "sha256")
+    return (signing + b"." + _base64url(signature)).decode("ascii")
+
+
+def _base64url(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
 
 
 def new_identity() -> str:
@@ -107,5 +105,4 @@ def mint(
             "attributes": dict(participant.attributes),
         }
         claims |= {name: value for name, value in shown.items() if value}
-    payload = json.dumps(claims, separators=(",", ":")).encode()
-    return Token(_JWS.encode(payload, api_secret, algorithm="HS256"), identity, expires_at)
+    return Token(_signed(_encode(claims).encode(), api_secret), identity, expires_at)

@@ -7,7 +7,9 @@ from functools import wraps
 from typing import Any, cast
 
 from flask import current_app, g, request
+from werkzeug.datastructures import Headers
 
+from webcall.core.lookup import KeyRing
 from webcall.core.permissions import check_origin
 from webcall.core.services import Services
 from webcall.errors import Unauthorized
@@ -40,14 +42,15 @@ def authenticated(view: Callable[..., Any], *, sandbox_id: bool = False) -> Call
 
     @wraps(view)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with services().gate.enter():
+        asked = services()
+        with asked.gate.enter():
+            headers = request.headers
             try:
-                who = g.caller = _authenticate(sandbox_id)
+                who = g.caller = _authenticate(asked.key_ring, headers, sandbox_id)
             except Unauthorized:
                 limits().failed_authentication(client_address())
                 raise
             note(owner=who.email, key=who.key_id)
-            headers = request.headers
             same_origin = headers.get("Sec-Fetch-Site") == "same-origin"
             check_origin(who, headers.get("Origin"), same_origin=same_origin)
             limits().request(who, client_address())
@@ -56,11 +59,11 @@ def authenticated(view: Callable[..., Any], *, sandbox_id: bool = False) -> Call
     return wrapper
 
 
-def _authenticate(sandbox_id: bool) -> Caller:
-    sent = request.headers.get("X-Sandbox-Id") if sandbox_id else None
-    if sent is None or "Authorization" in request.headers:
-        return services().key_ring.authenticate(bearer_token())
-    found = services().key_ring.authenticate(_as_sent(sent.strip(" ")))
+def _authenticate(key_ring: KeyRing, headers: Headers, sandbox_id: bool) -> Caller:
+    sent = headers.get("X-Sandbox-Id") if sandbox_id else None
+    if sent is None or "Authorization" in headers:
+        return key_ring.authenticate(bearer_token())
+    found = key_ring.authenticate(_as_sent(sent.strip(" ")))
     if not found.publishable:
         # LiveKit's starter apps put this header into the page: no place for a secret.
         raise Unauthorized

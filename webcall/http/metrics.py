@@ -42,10 +42,12 @@ def init_app(app: Flask, services: Services) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        status, route = response.status_code, request.url_rule.rule if request.url_rule else _NO_ROUTE
+        rule, status = request.url_rule, response.status_code
+        route = rule.rule if rule else _NO_ROUTE
         counters.requests.labels(route, str(status)).inc()
-        if "started" in g:
-            counters.durations.labels(route).observe(time.perf_counter() - g.started)
+        started = g.get("started")
+        if started is not None:
+            counters.durations.labels(route).observe(time.perf_counter() - started)
         _, placed = g.get("placed", (None, None))
         if placed is not None and status < 300 and not placed.repeated:
             counters.calls_created.inc()

@@ -42,12 +42,15 @@ def reason_of(response: Response) -> str:
 
 
 def _tell(response: Response) -> Response:
+    observers = services().observers
+    if not observers.there:
+        return response
     rule = request.url_rule.rule if request.url_rule else None
     if rule in _ROUTES and request.method == "POST":
         caller: Caller | None = g.get("caller")
         call, placed = g.get("placed", (None, None))
         if response.status_code < 300 and caller is not None and placed is not None:
-            services().observers.created(
+            observers.created(
                 CreatedCall(
                     room_name=placed.room_name,
                     assistant_id=call.assistant_id,
@@ -60,7 +63,7 @@ def _tell(response: Response) -> Response:
                 )
             )
         else:
-            services().observers.refused(
+            observers.refused(
                 RefusedCall(
                     reason=reason_of(response),
                     status=response.status_code,

@@ -30,6 +30,15 @@ class Trimmed(fields.String):
         return str(super()._deserialize(value, attr, data, **kwargs)).strip()
 
 
+class JSONObject(fields.Dict):
+    """An object of a JSON body, as it came: its names are text already."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[Any, Any]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        return value
+
+
 def id_fits(value: str) -> None:
     """Raise `ValidationError` unless `value` can be an assistant's id."""
     if not assistant_id_fits(value):
@@ -60,7 +69,7 @@ class TokenRequest(Schema):
             "maxLength": MAX_ID_CHARACTERS,
         },
     )
-    metadata = fields.Dict(
+    metadata = JSONObject(
         keys=fields.String(),
         load_default=None,
         allow_none=True,
