@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import logging.config
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,31 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert own["text"] == 'a\nb"\u2028\udc80\x00'
     assert own["timestamp"].endswith("Z")
     assert (other["event"], other["level"]) == ("two\nlines of mine", "warning")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_requests_own_line_is_as_structlog_writes_it(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`tell` writes what structlog's logger would, with the request's fields, and at its level."""
+    logs.configure(LogConfig("info", form))
+    fields: dict[str, Any] = {"route": "/web_call/get_token", "status": 200, "ms": 1.25, "odd": "é"}
+    logs.begin_request(request_id="r1")
+    logs.add_to_request(owner="ada@example.com")
+    try:
+        logs.tell(logging.getLogger("webcall.request"), "request", **fields)
+        structlog.stdlib.get_logger("webcall.request").info("request", **fields)
+    finally:
+        logs.end_request()
+    logs.tell(logging.getLogger("webcall.request"), "later")
+    told, structlogs, later = capsys.readouterr().err.splitlines()
+    moment = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+    assert moment.sub("", told) == moment.sub("", structlogs)
+    assert moment.search(told)
+    assert "r1" in told
+    assert "ada@example.com" in told
+    assert "r1" not in later
+    logging.getLogger("webcall").setLevel("WARNING")
+    logs.tell(logging.getLogger("webcall.request"), "request")
+    assert not capsys.readouterr().err
 
 
 def test_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:

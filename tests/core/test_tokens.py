@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import jwt
 from hypothesis import given
 from hypothesis import strategies as st
+from livekit import api
 
 from webcall.core.tokens import mint, new_identity
 
@@ -50,6 +51,23 @@ def test_a_token_says_what_was_asked(room: str, text_only: bool, ttl: int, now: 
         "canSubscribe": True,
     }
     assert jwt.get_unverified_header(token.jwt)["alg"] == "HS256"
+
+
+def test_a_token_is_what_pyjwt_signs() -> None:
+    """Header, payload and signature are byte for byte those of livekit-api's signer."""
+    now = datetime.now(UTC)
+    token = mint(
+        api_key="key",
+        api_secret=SECRET,
+        room="r",
+        identity="i",
+        text_only=True,
+        ttl=timedelta(seconds=60),
+        now=now,
+    )
+    claims = jwt.decode(token.jwt, options={"verify_signature": False})
+    assert token.jwt == jwt.encode(claims, SECRET, algorithm="HS256")
+    assert api.TokenVerifier("key", SECRET).verify(token.jwt)
 
 
 def test_identities_are_unpredictable() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
 from functools import cached_property
 from itertools import product
 from typing import Any, Literal, TypeVar, cast
@@ -63,7 +62,7 @@ class Services:
         self.config = setup.config
         self.counters = Counters()
         self.traces = Traces(setup.config.traces) if setup.config.traces.endpoint else None
-        self.stages = Stages(self.counters.stages, self.traces.stage if self.traces else nullcontext)
+        self.stages = Stages(self.counters.stages, self.traces.stage if self.traces else None)
         self.gate = Gate(setup.config.http.threads, self.counters.in_flight)
         self.livekit = LiveKit(setup.config.livekit, self.counters.livekit_away)
         self.making = threading.RLock()

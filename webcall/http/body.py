@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -122,6 +123,10 @@ def by_path(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
 
 def _read(req: Request) -> bytes:
     """Return the body. One that is malformed, or that broke off, is the sender's fault: 422."""
+    source = req.environ["wsgi.input"]
+    if type(source) is io.BytesIO and req.environ.get("wsgi.input_terminated"):
+        # The worker has read it already, whole (webcall.serving.plain_requests).
+        return source.read()
     try:
         body = req.get_data(cache=False)
     except RequestEntityTooLarge:

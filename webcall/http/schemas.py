@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load
+from marshmallow import Schema, ValidationError, fields, missing, post_load
 
 from webcall.core.calls import CallRequest
 from webcall.core.limits import MAX_ID_BYTES, MAX_ID_CHARACTERS, assistant_id_fits, check_metadata
@@ -90,10 +91,29 @@ class TokenRequest(Schema):
         },
     )
 
+    def load(self, data: Any, **kwargs: Any) -> CallRequest:
+        """Return the call that a body asks for. Raises `ValidationError` with the faults of all fields.
+
+        A good body goes to the fields alone: all that is around them in marshmallow is for what may be
+        wrong, and takes three times as long.
+        """
+        if not kwargs and isinstance(data, dict) and data.keys() <= self.load_fields.keys():
+            with suppress(ValidationError):
+                loaded = {
+                    name: field.deserialize(data.get(name, missing), name, data)
+                    for name, field in self.load_fields.items()
+                }
+                return _call(loaded, data)
+        call: CallRequest = super().load(data, **kwargs)
+        return call
+
     @post_load(pass_original=True)
     def _make(self, data: dict[str, Any], original: dict[str, Any], **_: Any) -> CallRequest:
-        metadata = data["metadata"] or {}
-        return CallRequest(data["assistant_id"], metadata, data["text_only"], body=original)
+        return _call(data, original)
+
+
+def _call(loaded: dict[str, Any], body: dict[str, Any]) -> CallRequest:
+    return CallRequest(loaded["assistant_id"], loaded["metadata"] or {}, loaded["text_only"], body=body)
 
 
 class Count(fields.Field[int]):
