@@ -32,28 +32,46 @@ def two_cores() -> Iterator[set[int]]:
     os.sched_setaffinity(0, CORES)
 
 
+class Stat:
+    """What the services of a test take for /proc/stat."""
+
+    def __init__(self, folder: Path, cores: set[int]) -> None:
+        self.path = folder / "stat"
+        self._cores = cores
+        self.write(busy=set())
+
+    def write(self, busy: set[int]) -> None:
+        """Let some of the cores have been busy for ages, and the others never."""
+        new = self.path.with_suffix(".new")
+        new.write_text("".join(f"cpu{core} {10**9 * (core in busy)} 0 0 0 0 0 0 0\n" for core in self._cores))
+        new.rename(self.path)
+
+
+@pytest.fixture
+def stat(tmp_path: Path, two_cores: set[int]) -> Stat:
+    """Two idle cores, whatever else this machine does."""
+    return Stat(tmp_path, two_cores)
+
+
 MakeOne = Callable[..., Service]
 
 
 @pytest.fixture
 def make_one(
-    two_cores: set[int],
+    stat: Stat,
     make_service: Callable[[Mapping[str, str]], Service],
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> MakeOne:
-    """Start services that share their cores with each other alone, and look after them five times a second.
-
-    Whatever else this machine does, they let no core go.
-    """
+    """Start services that share two cores with each other alone, and look after them five times a second."""
     conf = tmp_path / "conf.py"
     conf.write_text(
         dedent(f"""\
         from pathlib import Path
         from webcall.serving import own_core
         exec(Path({str(ROOT / "gunicorn.conf.py")!r}).read_text())
-        own_core.LOOK_S = 0.2
-        own_core.TOO_MUCH = 2.0
+        own_core.LOOK_S, own_core.PAUSE_S = 0.2, (600, 600)
+        own_core._STAT = Path({str(stat.path)!r})
         """)
     )
     environment = {
@@ -70,10 +88,14 @@ def make_one(
 def cores_of(service: Service) -> dict[int, set[frozenset[int]]]:
     """Return, for each worker, the cores of its threads, which should be the same for all of them."""
     assert service.process is not None
-    found = {}
+    found: dict[int, set[frozenset[int]]] = {}
     for worker in psutil.Process(service.process.pid).children():
-        tasks = Path(f"/proc/{worker.pid}/task").iterdir()
-        found[worker.pid] = {frozenset(os.sched_getaffinity(int(task.name))) for task in tasks}
+        found[worker.pid] = set()
+        # A thread or the worker may end meanwhile.
+        with suppress(FileNotFoundError):
+            for task in Path(f"/proc/{worker.pid}/task").iterdir():
+                with suppress(ProcessLookupError):
+                    found[worker.pid].add(frozenset(os.sched_getaffinity(int(task.name))))
     return found
 
 
@@ -86,9 +108,7 @@ def wait_for_cores(service: Service, *expected: set[int], instead_of: Set[int] =
     ):
         assert time.monotonic() < until, found
         time.sleep(0.05)
-        # A thread or a worker may end meanwhile.
-        with suppress(OSError, psutil.Error):
-            found = cores_of(service)
+        found = cores_of(service)
     return set(found)
 
 
@@ -129,6 +149,17 @@ def test_one_worker_has_one_core(two_cores: set[int], make_one: MakeOne) -> None
     service = make_one()
     (cores,) = cores_of(service).values()
     assert cores in [{frozenset({core})} for core in two_cores]
+
+
+def test_a_core_that_others_use_is_let_go(two_cores: set[int], stat: Stat, make_one: MakeOne) -> None:
+    """All threads of the worker may use all cores again, and another worker may have the core."""
+    service = make_one()
+    (cores,) = cores_of(service).values()
+    (core,) = cores
+    stat.write(busy=set(core))
+    wait_for_cores(service, two_cores)
+    first, second = two_cores
+    wait_for_cores(make_one(WEBCALL_WORKERS="2"), {first}, {second})
 
 
 def test_switched_off_it_does_nothing(two_cores: set[int], make_one: MakeOne) -> None:
