@@ -8,7 +8,9 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from gunicorn import util
 from gunicorn.arbiter import Arbiter
+from gunicorn.http import message, wsgi
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from webcall.serving.worker import Worker
@@ -27,13 +29,42 @@ USED = {
 }
 
 
+# How gunicorn reads a request: PlainReader asks each, or it cannot matter to what that one takes.
+SETTINGS_OF_READING = {
+    "casefold_http_method",
+    "forwarded_allow_ips",
+    "forwarded_allow_networks",
+    "forwarder_headers",
+    "header_map",
+    "is_ssl",
+    "limit_request_field_size",
+    "limit_request_fields",
+    "limit_request_line",
+    "permit_obsolete_folding",
+    "permit_unconventional_http_method",
+    "permit_unconventional_http_version",
+    "proxy_allow_ips",
+    "proxy_allow_networks",
+    "proxy_protocol",
+    "secure_scheme_headers",
+    "strip_header_spaces",
+    "workers",
+}
+
+
 def names_of_self(function: Callable[..., Any]) -> set[str]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    return attributes_of("self", function) - {"cfg", "log"}
+
+
+def attributes_of(name: str, *parts: Any) -> set[str]:
+    """Return what code asks of a variable `name`, or of `self.name`."""
+    trees = [ast.parse(textwrap.dedent(inspect.getsource(part))) for part in parts]
     return {
         node.attr
+        for tree in trees
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    } - {"cfg", "log"}
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (name, f"self.{name}")
+    }
 
 
 def test_what_is_left_of_gthread_needs_no_more() -> None:
@@ -58,3 +89,21 @@ def test_connections_queue_and_master() -> None:
     assert list(inspect.signature(PollableMethodQueue.defer).parameters) == ["self", "callback", "args"]
     assert {"fileno", "run_callbacks", "close"} <= vars(PollableMethodQueue).keys()
     assert {"LISTENERS", "systemd", "reexec_pid", "master_pid"} <= names_of_self(Arbiter.stop)
+
+
+def test_what_plain_requests_and_answers_use() -> None:
+    """Reading and answering without gunicorn's parser uses these parts of it, and heeds its settings."""
+    assert list(inspect.signature(message._ip_in_allow_list).parameters) == [
+        "ip_str",
+        "allow_list",
+        "networks",
+    ]
+    assert list(inspect.signature(wsgi.base_environ).parameters) == ["cfg"]
+    assert list(inspect.signature(wsgi.Response).parameters) == ["req", "sock", "cfg"]
+    assert {"start_response", "write", "write_file", "close", "should_close"} <= vars(wsgi.Response).keys()
+    assert all(hasattr(util, name) for name in ("http_date", "is_hoppish", "split_request_uri"))
+    # What of a request an answer and an error page ask for.
+    assert attributes_of("req", wsgi.Response) == {"method", "should_close", "version"}
+    assert attributes_of("req", wsgi.default_environ) == {"body", "method", "query", "uri", "version"}
+    read = attributes_of("cfg", message, wsgi.create, wsgi.default_environ, wsgi.base_environ)
+    assert read == SETTINGS_OF_READING

@@ -26,6 +26,7 @@ class Late(Worker):
 
     def __init__(self) -> None:
         self.tls = False
+        self.plain = SimpleNamespace(usable=False)
         self.poller = DefaultSelector()
         self.door = SimpleNamespace(is_call=lambda _: False, has_come=bool, look=lambda _: None, places=1)
         self.own_core = OwnCore(wanted=False)

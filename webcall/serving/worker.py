@@ -8,6 +8,7 @@ the listening socket that nobody has taken, which the kernel resets. This worker
 - gives a thread only to a connection whose request is here, the beginning of a large one, calls and all else
   apart, so that `/health` and `/metrics` are answered whatever calls do;
 - answers 503 itself, without a thread, where calls have waited for too long;
+- reads and answers plain requests itself (`webcall.serving.plain_requests`);
 - takes what is in the listening socket before it ends (see also `webcall.serving.listening`).
 
 It builds upon parts of gunicorn that are no promise: setup.py bounds the version, and
@@ -32,6 +33,8 @@ from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
 from webcall.serving.own_core import OwnCore
 from webcall.serving.parked import Parked
+from webcall.serving.plain_answers import answer_plainly
+from webcall.serving.plain_requests import PlainReader
 from webcall.serving.queues import Kind, Queues
 from webcall.serving.threads import Threads
 
@@ -67,6 +70,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Serve until SIGTERM, and then until everybody has been answered."""
         self.door = Door(self.wsgi.extensions["webcall"])
         self.own_core = OwnCore(self.wsgi.extensions["webcall"].config.http.bind_cores)
+        self.plain = PlainReader(self.cfg)
         self.tls = self.cfg.is_ssl
         self.accepted = 0
         self.addresses = {listener: listener.getsockname() for listener in self.sockets}
@@ -140,6 +144,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn = TConn(self.cfg, client, address, self.addresses[listener])
             # Its request waits for a thread, and not a thread for its request.
             conn.data_ready = True
+            conn.sent = b""
             self.begin(conn)
 
     def begin(self, conn: Any) -> None:
@@ -163,6 +168,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not beginning:
             self.close(conn)
         elif self.door.has_come(beginning) or len(here) >= LOOKED_AT:
+            # What gunicorn's parser has begun to read, it goes on to read.
+            conn.sent = here if self.plain.usable and conn.parser is None else b""
             self.enqueue(conn, "call" if self.door.is_call(beginning) else "other")
         elif time.monotonic() >= until:
             # Read, since a connection that is closed with something unread is reset.
@@ -171,6 +178,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.lingering.say_goodbye(conn)
         elif len(here) == seen:
             # Readable without more to read: the client has closed its side, and a thread is done at once.
+            conn.sent = b""
             self.enqueue(conn, "other")
         else:
             self.wait_for_more(conn, until, len(here))
@@ -217,7 +225,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         kept = False
         # What gthread lets through ends a thread; the connection is closed and the thread goes on.
         with suppress(BaseException):
-            kept = bool(self.handle(conn))
+            # Not kept with a connection that waits: a key may stand in it.
+            sent, conn.sent = conn.sent, b""
+            request = self.plain.read(sent, conn) if sent else None
+            kept = bool(self.handle(conn)) if request is None else answer_plainly(self, request, conn)
         self.method_queue.defer(self.after_request, conn, kind, kept, time.monotonic())
 
     def after_request(self, conn: Any, kind: Kind, kept: bool, done_at: float) -> None:
