@@ -5,9 +5,9 @@
 This service alone, with a stand-in for LiveKit that answers at once. Each row is set beside the one that it
 grows from, as the ratio of the CPU seconds of the service's whole process tree in the same round; the rounds
 are shuffled. CPU of the database is not counted there: a column of its own has it, with that of LiveKit's
-stand-in. `--most` is how many keys and assistants MongoDB holds in
-the largest row: a million take about two minutes to put there. `--only` names rows by a part of their names;
-those that they are set beside are measured too.
+stand-in. `--most` is how many keys and assistants MongoDB holds in the largest row: a million take two to
+five minutes to put there. `--only` names rows by a part of their names; those that they are set beside are
+measured too.
 
 Of 256 connections 64 ask at the same time: more without a pause are an overload, which `benchmarks.overload`
 measures. Rows that are "bound" keep whoever sends requests off the service's core: that one, and the
