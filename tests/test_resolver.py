@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from webcall import resolver as module
-from webcall.resolver import ClientResolver, Resolver
+from webcall.client_resolver import ClientResolver
+from webcall.resolver import Resolver
 
 NAME = "somewhere.test"
 FOUND = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
@@ -118,7 +119,8 @@ def test_after_a_fork_nobody_waits_for_the_parents_threads(
 _HANGING = """
 import asyncio, socket, threading
 import aiohttp
-from webcall.resolver import ClientResolver, Resolver
+from webcall.client_resolver import ClientResolver
+from webcall.resolver import Resolver
 
 asked = threading.Event()
 

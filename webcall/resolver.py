@@ -6,7 +6,6 @@ long as the system likes, 5 s twice for each by default (resolv.conf(5)).
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import socket
@@ -16,12 +15,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 # Who asks later begins another: a question or an answer may be lost, which the system notices after 5 s.
 SHARED_FOR_S = 1.0
 MOST_AT_ONCE = 8
-_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 """One of those that `socket.getaddrinfo` returns."""
@@ -83,36 +79,6 @@ class Resolver:
                 self._running[host, port] = left
             else:
                 self._running.pop((host, port), None)
-
-
-class ClientResolver(AbstractResolver):
-    """Looks up names for aiohttp's clients, whose own way keeps a thread of the loop's for each look-up."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        """Take what looks up; it may be that of many clients, in many loops."""
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return a host's addresses. Raises `OSError`."""
-        found = await asyncio.wrap_future(self._resolver.addresses(host, port))
-        return [
-            ResolveResult(
-                hostname=host,
-                # With its zone, where an address has one (RFC 4007).
-                host=socket.getnameinfo(address, _NUMERIC)[0],
-                port=port,
-                family=its_family,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for its_family, _, proto, _, address in found
-            if family in (socket.AF_UNSPEC, its_family)
-        ]
-
-    async def close(self) -> None:
-        """Do nothing: what looks up is not this client's alone."""
 
 
 def _ask(found: Future[Sequence[AddressInfo]], host: str, port: int, flags: int = 0) -> None:

@@ -19,9 +19,10 @@ import aiohttp
 
 from plugins.http.signing import ANSWER_HEADER, REQUEST_HEADER, is_signed_answer, sign_request
 from webcall import BackendError
+from webcall.client_resolver import ClientResolver
 from webcall.loop_thread import LoopThread
 from webcall.pools import Pools
-from webcall.resolver import ClientResolver, Resolver
+from webcall.resolver import Resolver
 
 # For what comes around the exchange: the hop to the loop, and its turn there.
 _SLACK_S = 0.5

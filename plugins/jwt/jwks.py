@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from marshmallow import ValidationError
 
 from plugins.jwt.settings import check_address
+from webcall.client_resolver import ClientResolver
 from webcall.loop_thread import LoopThread
-from webcall.resolver import ClientResolver, Resolver
+from webcall.resolver import Resolver
 
 LARGEST_ANSWER = 1 << 18
 _SLACK_S = 0.5

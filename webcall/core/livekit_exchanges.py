@@ -9,12 +9,13 @@ from typing import Any, NamedTuple, TypeVar
 import aiohttp
 from livekit import api
 
+from webcall.client_resolver import ClientResolver
 from webcall.config.settings import LiveKitConfig
 from webcall.core.livekit_faults import BROKEN, asked_before, explain
 from webcall.core.server_clock import ServerClock
 from webcall.errors import LiveKitError
 from webcall.pools import Pools
-from webcall.resolver import ClientResolver, Resolver
+from webcall.resolver import Resolver
 
 T = TypeVar("T")
 
