@@ -36,7 +36,8 @@ text { font: 13px -apple-system, BlinkMacSystemFont, "Segoe UI", "Noto Sans", He
 .small { font-size: 11px }
 .muted { fill: #59636e }
 .middle { text-anchor: middle }
-.card { fill: #ffffff; stroke: #d1d9e0 }
+.card, .ground { fill: #ffffff }
+.card { stroke: #d1d9e0 }
 .over { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round }
 .bar { fill: #aeb6bf }
 .bar.ours { fill: #0969da }
@@ -46,7 +47,8 @@ text { font: 13px -apple-system, BlinkMacSystemFont, "Segoe UI", "Noto Sans", He
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc }
   .muted { fill: #9198a1 }
-  .card { fill: #0d1117; stroke: #3d444d }
+  .card, .ground { fill: #0d1117 }
+  .card { stroke: #3d444d }
   .over { stroke: #0d1117 }
   .bar { fill: #656c76 }
   .bar.ours { fill: #4493f8 }
@@ -178,7 +180,9 @@ def _draw_column(picture: Picture, column: list[tuple[str, Bar | None]], left: f
             picture.line(left + bar.least * scale, top + 7, left + bar.greatest * scale, top + 7, "spread")
         end = left + max(bar.greatest, bar.middle) * scale + 6
         picture.text(end, top + 12, f"{bar.middle:.2f}", f"over{ours}")
-        picture.text(left + 2, top + 27, f"{bar.seconds:.2f} s", "small muted over")
+        # Lines of the axis would run between figure and unit.
+        picture.rectangle(left + 1, top + 16, 38, 14, "ground", 0)
+        picture.text(left + 2, top + 27, f"{bar.seconds:.2f} s", "small muted")
 
 
 def main() -> None:
