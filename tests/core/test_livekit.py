@@ -142,6 +142,26 @@ def test_two_breaks_in_a_row_are_an_error(livekit: LiveKit, fake: FakeLiveKit) -
     assert fake.count("CreateRoom") == 2
 
 
+def test_a_repeat_has_the_time_that_is_left(fake: FakeLiveKit) -> None:
+    """A connection that breaks late is no second whole time for the repeat."""
+    livekit = LiveKit(config(fake.url, timeout_s=2.0))
+    over = threading.Event()
+
+    def reset_late(exchange: Exchange) -> None:
+        fake.script = lambda _: None
+        over.wait(1.6)
+        exchange.reset()
+
+    fake.script = reset_late
+    began = time.monotonic()
+    with pytest.raises(LiveKitError) as caught:
+        livekit.create_room(ROOM)
+    assert caught.value.kind == "timeout"
+    assert fake.count("CreateRoom") == 2
+    assert time.monotonic() - began < 1.6 + 1.6
+    livekit.close()
+
+
 def test_a_hanging_server_costs_the_timeout(livekit: LiveKit, fake: FakeLiveKit) -> None:
     """Without an answer the caller waits for timeout_s and no longer."""
     fake.script = lambda _: None
@@ -258,8 +278,11 @@ UNAVAILABLE = b'{"code": "unavailable", "msg": "no response from servers"}'
 
 
 @pytest.mark.parametrize("dead_for", [1, 2, 3])
-def test_a_node_that_does_not_respond(livekit: LiveKit, fake: FakeLiveKit, dead_for: int) -> None:
+def test_a_node_that_does_not_respond(
+    livekit: LiveKit, fake: FakeLiveKit, dead_for: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where LiveKit has chosen a node that has died, it is asked again, three times in all."""
+    monkeypatch.setattr(livekit_nodes, "_PAUSE_S", 0.01)
 
     def choose(exchange: Exchange) -> None:
         if fake.count("CreateRoom") <= dead_for:

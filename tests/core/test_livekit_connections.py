@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,50 @@ def test_a_peer_that_reads_nothing_costs_its_time(
 def test_a_moment_that_has_passed_sends_nothing(
     peer_of: Callable[..., Peer], connections_to: Callable[..., Connections]
 ) -> None:
-    """Whoever has no time left asks nobody."""
+    """Whoever has no time left asks nobody, and a kept connection stays good for those who have."""
     peer = peer_of(in_chunks)
+    connections = connections_to(peer.port)
+    connections.exchange(GET, until())
     with pytest.raises(TimeoutError):
-        connections_to(peer.port).exchange(GET, time.monotonic() - 1)
-    assert peer.connections == 0
+        connections.exchange(GET, time.monotonic() - 1)
+    connections.exchange(GET, until())
+    assert peer.connections == 1
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_connections_of_before_a_time_out(
+    peer_of: Callable[..., Peer], connections_to: Callable[..., Connections], ends_well: bool
+) -> None:
+    """One in use when all were given up is not kept when it ends, nor does its end take newer ones along."""
+    begun, end = threading.Event(), threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        while asked := connection.recv(65536):
+            if b"/silent" in asked:
+                end.wait(30)
+                return
+            if b"/slow" in asked:
+                begun.set()
+                end.wait(30)
+                if not ends_well:
+                    return
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    peer = peer_of(script)
+    connections = connections_to(peer.port)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(connections.exchange, GET.replace(b"/ ", b"/slow "), time.monotonic() + 30)
+        assert begun.wait(10)
+        with pytest.raises(TimeoutError):
+            connections.exchange(GET.replace(b"/ ", b"/silent "), until())
+        assert connections.exchange(GET, until()).status == 200
+        assert peer.connections == 3
+        end.set()
+        assert isinstance(slow.exception(timeout=10), Broken) is not ends_well
+    newest = connections._kept[-1]
+    assert [newest] == list(connections._kept)
+    assert connections.exchange(GET, until()).status == 200
+    assert peer.connections == 3
 
 
 def test_an_answer_without_a_length(

@@ -34,14 +34,14 @@ def failing(faults: list[Exception]) -> Callable[[float], api.Room]:
 
 @pytest.mark.parametrize("not_sent", [NotReached("nothing listens"), ssl.SSLError("no TLS")])
 @pytest.mark.parametrize("first", [TimeoutError(), UNAVAILABLE])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("second", [[], [TimeoutError()], [api.ServerError("unavailable", "", status=503)]])
 def test_a_try_that_may_have_arrived_is_what_is_told(
-    first: Exception, not_sent: Exception, times: int, monkeypatch: pytest.MonkeyPatch
+    first: Exception, second: list[Exception], not_sent: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nobody takes a later try, the first one's fault is told as well: it may have made the room."""
     monkeypatch.setattr(livekit_nodes, "_PAUSE_S", 0.0)
     with pytest.raises(NotAskedAgain) as caught:
-        create_where_a_node_lives(failing([first] * times + [not_sent]), time.monotonic() + 5)
+        create_where_a_node_lives(failing([first, *second, not_sent]), time.monotonic() + 5)
     assert (caught.value.fault, caught.value.later) == (first, not_sent)
 
 
@@ -66,6 +66,15 @@ def test_a_first_try_that_nobody_took_is_told_as_such(fault: Exception) -> None:
     with pytest.raises(type(fault)) as caught:
         create_where_a_node_lives(failing([fault, UNAVAILABLE]), time.monotonic() + 5)
     assert caught.value is fault
+
+
+def test_no_pause_goes_beyond_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has little time left does not spend more than that between two tries."""
+    monkeypatch.setattr(livekit_nodes, "_PAUSE_S", 60.0)
+    began = time.monotonic()
+    with pytest.raises(api.ServerError):
+        create_where_a_node_lives(failing([UNAVAILABLE]), began + 0.2)
+    assert time.monotonic() - began < 10
 
 
 @pytest.fixture

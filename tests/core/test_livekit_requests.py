@@ -16,6 +16,7 @@ from webcall.config import LiveKitConfig
 from webcall.core import livekit_requests
 from webcall.core.livekit_requests import Requests
 from webcall.core.server_clock import ServerClock
+from webcall.errors import LiveKitError
 from webcall.loop_thread import LoopThread
 
 RequestsTo = Callable[[Peer], Requests]
@@ -54,6 +55,37 @@ def test_newcomers_are_judged_by_livekits_clock(
     requests = requests_to(peer_of(script))
     for _ in range(2):
         assert requests.has_newcomers("room") is is_new
+
+
+@pytest.mark.parametrize("kind", ["AGENT", "EGRESS"])
+def test_newcomers_are_people(peer_of: Callable[..., Peer], requests_to: RequestsTo, kind: str) -> None:
+    """An assistant that has just come, or a recorder, is nobody who took up the call."""
+    told = api.ListParticipantsResponse()
+    told.participants.add(identity="x", joined_at=int(time.time()), kind=api.ParticipantInfo.Kind.Value(kind))
+    peer = peer_of(answering("200 OK", told.SerializeToString()))
+    assert requests_to(peer).has_newcomers("room") is False
+    told.participants.add(identity="person", joined_at=int(time.time()))
+    peer = peer_of(answering("200 OK", told.SerializeToString()))
+    assert requests_to(peer).has_newcomers("room") is True
+
+
+def test_a_room_that_has_closed_has_no_newcomers(
+    peer_of: Callable[..., Peer], requests_to: RequestsTo
+) -> None:
+    """Nobody is in a room that is not there; any other failure is one."""
+    gone = peer_of(answering("404 Not Found", b'{"code": "not_found"}'))
+    assert requests_to(gone).has_newcomers("room") is False
+    broken = peer_of(answering("500 Internal Server Error", b'{"code": "internal"}'))
+    with pytest.raises(LiveKitError, match="500 internal"):
+        requests_to(broken).has_newcomers("room")
+
+
+def answering(status: str, body: bytes) -> Callable[[socket.socket], None]:
+    def script(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    return script
 
 
 def test_a_token_is_used_for_a_while(

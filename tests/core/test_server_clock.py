@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from webcall.core.livekit_faults import explain
 from webcall.core.server_clock import MOST_S, ServerClock
@@ -51,6 +52,16 @@ def test_an_answer_of_the_same_second_tells_a_clock_that_was_set() -> None:
     before = clock.ahead_s
     clock.hear(told)
     assert clock.ahead_s < before
+
+
+def test_each_turn_is_told_once() -> None:
+    """However many answers say so: that the clocks differ, by how much, and that they agree again."""
+    clock = ServerClock()
+    with capture_logs() as lines:
+        for ahead_s in (0, -600, -601, 600, 0, 1):
+            clock.hear(date(ahead_s))
+    assert [line["event"] for line in lines] == ["clocks differ", "clocks agree again"]
+    assert abs(lines[0]["livekit_ahead_s"] + 600) <= 2
 
 
 def test_a_refusal_names_the_clock() -> None:
