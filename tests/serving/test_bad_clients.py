@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT
 
 from tests.support.deployment import Service, bearer, store_records
 from tests.support.fake_livekit import FakeLiveKit
 from tests.support.http import CALL, JSON, get, send
 from webcall.core.answer_headers import EVERYWHERE
-from webcall.serving.door import Door
+from webcall.serving.door import LOOKED_AT, Door
 from webcall.serving.worker import SILENCE_S
 
 SLACK_S = 3.0
@@ -101,6 +102,44 @@ def test_an_unread_body_closes_and_says_so(service: Service, headers: dict[str, 
     connection.close()
 
 
+def test_an_early_answer_waits_for_no_body(service: Service) -> None:
+    """Where the body is on its way, the connection ends with the answer, and it holds no thread meanwhile."""
+    began = time.monotonic()
+    for framing, chunk in (
+        (f"Content-Length: {2 * LOOKED_AT}", ""),
+        ("Transfer-Encoding: chunked", "9999\r\n"),
+    ):
+        sent = f"POST {CALL} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{chunk}".encode() + b" " * LOOKED_AT
+        with ExitStack() as stack:
+            # As many as there are threads.
+            for _ in range(8):
+                client = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+                stack.enter_context(client).sendall(sent)
+            assert get(service.port, "/health").status == 200
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert (answer.status, answer.headers["Connection"]) == (401, "close")
+            answer.read()
+            assert client.recv(1) == b""
+    assert time.monotonic() - began < DEFAULT_WORKER_DATA_TIMEOUT
+
+
+def test_an_unread_body_that_has_come_ends_nothing(service: Service) -> None:
+    """The next request on the connection is answered, whoever has read the first one."""
+    for length in (10, 2 * LOOKED_AT):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.request("POST", CALL, b" " * length, JSON)
+        answer = connection.getresponse()
+        assert answer.status == 401
+        answer.read()
+        kept = connection.sock
+        connection.request("GET", "/health")
+        assert connection.getresponse().status == 200
+        # A large one may still be on its way when the answer is given.
+        assert connection.sock is kept or length > LOOKED_AT
+        connection.close()
+
+
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
@@ -110,13 +149,16 @@ def test_an_unread_body_closes_and_says_so(service: Service, headers: dict[str, 
     ],
 )
 def test_what_cannot_be_read_is_not_quoted(service: Service, lines: str, status: int) -> None:
-    """The answer to a malformed request is the envelope, with the headers of every other and no key."""
+    """What answers a malformed request is the envelope, with the usual headers, its line's id and no key."""
     head, _, body = exchange(service.port, f"{lines}\r\n\r\n".encode()).partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert KEY.encode() not in head + body
     assert json.loads(body)["success"] is False
     for name, value in (EVERYWHERE | {"Cache-Control": "no-store"}).items():
         assert f"\r\n{name}: {value}\r\n".encode() in head + b"\r\n"
+    found = re.search(rb"\r\nX-Request-ID: ([0-9a-f]{32})\r\n", head)
+    assert found
+    assert found[1].decode() in service.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ class ErrorPage:
         self.content += content
 
 
-def not_understood(page: bytes) -> bytes:
+def not_understood(page: bytes, request_id: str) -> bytes:
     """Return the answer in place of a page of gunicorn's: its status, and nothing else of it."""
     status = page.partition(b"\r\n")[0] or b"HTTP/1.1 400 Bad Request"
     body = json.dumps(envelope(NOT_UNDERSTOOD, success=False)).encode()
@@ -150,6 +150,7 @@ def not_understood(page: bytes) -> bytes:
         "Content-Length": str(len(body)),
         "Connection": "close",
         "Cache-Control": "no-store",
+        REQUEST_ID: request_id,
         **EVERYWHERE,
     }
     return status + b"\r\n" + _lines(headers) + b"\r\n" + body

@@ -21,6 +21,7 @@ import errno
 import selectors
 import socket
 import time
+import uuid
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
+from webcall import logs
 from webcall.serving.door import LOOKED_AT, Door, ErrorPage, not_understood
 from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
@@ -252,10 +254,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         gunicorn's own page quotes what it could not read, which may be a key.
         """
-        page = ErrorPage()
+        page, request_id = ErrorPage(), uuid.uuid4().hex
+        logs.begin_request(request_id=request_id)
         super().handle_error(req, page, addr, exc)
+        logs.end_request()
         with suppress(OSError):
-            client.send(not_understood(bytes(page.content)))
+            client.send(not_understood(bytes(page.content), request_id))
 
     def turn_away(self, conn: Any) -> None:
         """Answer 503 without a thread."""
