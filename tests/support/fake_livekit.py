@@ -6,8 +6,10 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -31,8 +33,10 @@ class Exchange:
 
     def answer(self, body: bytes = b"", status: str = "200 OK", kind: str = "application/protobuf") -> None:
         """Send a whole answer."""
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-        self.connection.sendall(head.encode() + body)
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        if self.server.ahead_s is not None:
+            head += f"Date: {formatdate(time.time() + self.server.ahead_s, usegmt=True)}\r\n"
+        self.connection.sendall(head.encode() + b"\r\n" + body)
 
     def serve(self) -> None:
         """Answer as LiveKit does."""
@@ -69,6 +73,8 @@ class FakeLiveKit:
         self.script: Script = Exchange.serve
         self.requests: list[str] = []
         self.rooms: dict[str, str] = {}
+        self.ahead_s: float | None = None
+        """How far its clock is ahead; None: its answers do not tell the time."""
         self.deleted = threading.Event()
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
