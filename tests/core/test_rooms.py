@@ -1,0 +1,73 @@
+"""Rooms that a dead LiveKit node has left behind: who may get them goes by LiveKit's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from webcall.config.settings import CallConfig
+from webcall.core.idempotency import LEFT_BEHIND, Candidate, Found, Mark
+from webcall.core.livekit import LiveKit, LiveRoom, NewRoom
+from webcall.core.rooms import Earlier, NameTaken, Rooms
+
+NONCE, BODY = "0" * 32, "1" * 32
+
+
+class MakesAgain:
+    """A LiveKit that makes a dead node's room again, with this request's metadata, under some sid."""
+
+    def __init__(self, ahead_s: float, sid: str) -> None:
+        self.ahead = timedelta(seconds=ahead_s)
+        self.sid = sid
+        self.asked: list[NewRoom] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def create_room(self, room: NewRoom) -> LiveRoom:
+        self.asked.append(room)
+        return LiveRoom(room.name, room.metadata, 0, self.sid)
+
+
+def create(livekit: MakesAgain, ends: datetime) -> Earlier | None:
+    """Create the room that was found, whose first token ends then, and whose sid is `RM_old`."""
+    found = Found("RM_old", Mark(NONCE, BODY, ends))
+    return Rooms(cast(LiveKit, livekit), CallConfig(60, 20, 3600)).create(
+        Candidate("helper_00000000", "person", NONCE, BODY, found),
+        expires_at=livekit.now() + timedelta(seconds=60),
+        join_window=timedelta(seconds=60),
+        agent_name="agent",
+        dispatch_metadata="{}",
+    )
+
+
+def end_of(room: NewRoom) -> datetime:
+    mark = Candidate("", "", NONCE, BODY).recognise(room.metadata)
+    assert mark is not None
+    return mark.expires_at
+
+
+@pytest.mark.parametrize("ahead_s", [0, 600, -600])
+def test_one_that_can_still_be_joined_is_given(ahead_s: float) -> None:
+    """With the end of the first token, at which it closes; no later one may do."""
+    livekit = MakesAgain(ahead_s, "RM_old")
+    ends = (livekit.now() + timedelta(seconds=30)).replace(microsecond=0)
+    assert create(livekit, ends) == Earlier(entered=False, expires_at=ends)
+    assert end_of(livekit.asked[0]) == ends
+
+
+@pytest.mark.parametrize("ahead_s", [0, 600, -600])
+def test_one_that_is_too_old_is_not(ahead_s: float) -> None:
+    """It may close at any moment: the next name is asked for, and no repeat is given it either."""
+    livekit = MakesAgain(ahead_s, "RM_old")
+    with pytest.raises(NameTaken):
+        create(livekit, livekit.now() - timedelta(seconds=30))
+    assert end_of(livekit.asked[0]) == LEFT_BEHIND
+
+
+def test_one_that_has_closed_meanwhile_is_made_anew() -> None:
+    """Another sid is another room, which this request has made."""
+    livekit = MakesAgain(0, "RM_new")
+    assert create(livekit, livekit.now() + timedelta(seconds=30)) is None
