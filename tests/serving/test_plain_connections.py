@@ -83,13 +83,14 @@ RULES = [
     (lines("GET /health HTTP/1.1", "Host: x", "Host: y"), b"400"),
     (lines("GET http://x/health HTTP/1.1", "Host: x", "Connection: close"), b"200"),
     (lines("GET /health HTTP/1.0", "Host: x"), b"200"),
+    (LAST, b"200"),
     (b"\r\n" + LAST, b"200"),
     (LAST.replace(b"\r\n", b"\n"), b"400"),
 ]
 
 
-def test_what_is_not_plain_has_gunicorns_answer(service: Service) -> None:
-    """Limits and rules are gunicorn's, and what it refuses ends the connection."""
+def test_what_ends_a_connection(service: Service) -> None:
+    """Limits and rules are gunicorn's, and nothing behind the last request, or a refused one, is answered."""
     for sent, status in RULES:
         assert statuses(service.port, sent + PLAIN) == [status], sent[:80]
 

@@ -21,7 +21,7 @@ from gunicorn.util import split_request_uri, unquote_to_wsgi_str
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 # Lines that end with CRLF, and nothing that may not stand in one (RFC 9110, section 5.5).
-_LINES = re.compile(r"(?:[^\x00-\x08\x0a-\x1f\x7f]|\r\n)*")
+_LINES = re.compile(r"(?:[^\x00-\x08\x0a-\x1f\x7f]++|\r\n)*+")
 # A path, and no address with a host (RFC 9112, section 3.2.1); `//` has a meaning of its own to urlsplit.
 _TARGET = re.compile(r"/(?:[!-.0-~][!-~]*)?")
 # Without the underscore, which gunicorn has rules for, and the rest of RFC 9110's tokens that nobody uses.
