@@ -8,6 +8,8 @@ import io
 import json
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -239,3 +241,22 @@ def late_body(port: int) -> int:
     assert answer.headers["Retry-After"] == "1"
     connection.close()
     return answer.status
+
+
+def test_workers_make_ids_of_their_own() -> None:
+    """Processes that are forked from one that has made ids already go on with others."""
+    code = """
+import os
+from webcall.core.answer_headers import new_request_id
+new_request_id()
+for _ in range(2):
+    if not os.fork():
+        os.write(1, f"{new_request_id()}\\n".encode())
+        os._exit(0)
+    os.wait()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    one, other = done.stdout.split()
+    assert re.fullmatch("[0-9a-f]{32}", one)
+    assert one != other

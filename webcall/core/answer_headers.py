@@ -6,6 +6,7 @@ that speaks TLS.
 
 from __future__ import annotations
 
+import random
 import re
 
 POLICY = "Content-Security-Policy"
@@ -27,6 +28,15 @@ EVERYWHERE = {
 # A key, or the beginning of a signed token (JSON Web Token): `{"` in Base64 is `eyJ`.
 LIKE_A_KEY = re.compile(r"lv[kp]_[A-Za-z0-9_-]{12,}|eyJ[A-Za-z0-9_-]{12,}[A-Za-z0-9_.-]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has, 32 hex digits. It is no secret: who guesses it gets nothing.
+
+    Asking the system for random bytes lets go of the interpreter's lock, for which all threads then compete.
+    Python seeds this generator anew in each process that is forked.
+    """
+    return f"{random.getrandbits(128):032x}"  # nosec B311  # no secret
 
 
 def readable_id(given: str) -> str | None:

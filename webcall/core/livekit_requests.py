@@ -6,7 +6,6 @@ livekit-api's messages, tokens and errors over connections of our own, since its
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,6 +15,7 @@ from google.protobuf.message import Message
 from livekit import api
 
 from webcall.config.settings import LiveKitConfig
+from webcall.core.answer_headers import new_request_id
 from webcall.core.counters import version
 from webcall.core.http_connection import Broken
 from webcall.core.livekit_connections import Connections
@@ -119,7 +119,7 @@ class Requests:
         body = message.SerializeToString()
         head = (
             f"POST {self._path}/twirp/livekit.RoomService/{method} HTTP/1.1\r\n{self._fixed}"
-            f"Authorization: Bearer {token}\r\nX-Livekit-Request-Id: {secrets.token_hex(16)}\r\n"
+            f"Authorization: Bearer {token}\r\nX-Livekit-Request-Id: {new_request_id()}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         answer = self._connections.exchange(head.encode("ascii") + body, until)

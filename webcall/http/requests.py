@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 
 from flask import Flask, Response, g, request
 
 from webcall import logs
-from webcall.core.answer_headers import LIKE_A_KEY, REQUEST_ID, readable_id
+from webcall.core.answer_headers import LIKE_A_KEY, REQUEST_ID, new_request_id, readable_id
 
 # Of an existing deployment's keys; a shorter one would blot out half of every line.
 _SHORTEST_KEY = 6
@@ -65,7 +64,7 @@ def _begin() -> None:
 
 def _begin_id() -> str:
     given = readable_id(request.headers.get(REQUEST_ID, ""))
-    g.request_id = given if given and without_keys(given) == given else secrets.token_hex(16)
+    g.request_id = given if given and without_keys(given) == given else new_request_id()
     return str(g.request_id)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
-import uuid
 from urllib.parse import unquote_to_bytes
 
 import structlog
 
-from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, readable_id
+from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, new_request_id, readable_id
 from webcall.core.gate import RETRY_AFTER_S
 from webcall.core.services import Services
 from webcall.http.cors import EXPOSED_HEADERS
@@ -92,7 +91,7 @@ class Door:
         """Count a request of which this much has come, and return the whole answer to it."""
         self._note()
         found = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(sent)}
-        own = {REQUEST_ID: readable_id(found.get(b"x-request-id", "")) or uuid.uuid4().hex}
+        own = {REQUEST_ID: readable_id(found.get(b"x-request-id", "")) or new_request_id()}
         own |= self._cors_headers(found.get(b"origin", ""))
         return self._head + _lines(own) + b"\r\n" + self._body
 

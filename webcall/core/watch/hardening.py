@@ -6,14 +6,13 @@ and waits an hour for the rest of one.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from aiohttp import web
 
-from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, readable_id
+from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, new_request_id, readable_id
 
 log = structlog.stdlib.get_logger("webcall.watch")
 
@@ -111,7 +110,7 @@ def _last(status: int) -> web.Response:
 
 
 def _with_headers(request: web.BaseRequest, given: web.StreamResponse) -> web.StreamResponse:
-    given.headers[REQUEST_ID] = readable_id(request.headers.get(REQUEST_ID, "")) or uuid.uuid4().hex
+    given.headers[REQUEST_ID] = readable_id(request.headers.get(REQUEST_ID, "")) or new_request_id()
     given.headers["Cache-Control"] = "no-store"
     given.headers.update(EVERYWHERE)
     return given
