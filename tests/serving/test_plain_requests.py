@@ -232,3 +232,16 @@ def test_settings_that_leave_nothing_to_it(changed: dict[str, Any]) -> None:
     """Where gunicorn is told to read a connection in a way of its own, it reads all requests."""
     assert READER.usable
     assert not PlainReader(config(**changed)).usable
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["G{}ET / HTTP/1.1", "GET /{} HTTP/1.1", "GET /a{} HTTP/1.1", "GET / HTTP/1.1{}", "{}X: a", "X: a{}b"],
+)
+def test_every_byte(where: str) -> None:
+    """Whatever byte stands anywhere, what is plain with it is what gunicorn takes."""
+    for code in range(256):
+        first = [] if "HTTP" in where else ["GET / HTTP/1.1"]
+        sent = "\r\n".join([*first, where.format(chr(code)), "", ""]).encode("latin-1")
+        ours = plainly(sent)
+        assert ours is None or ours == by_gunicorn(sent, PROXY), code
