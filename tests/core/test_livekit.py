@@ -206,6 +206,26 @@ def test_a_room_whose_creation_was_not_answered_is_removed(
     assert fake.rooms == {}
 
 
+def test_what_a_broken_try_has_left_is_removed_unless_a_repeat_may_want_it(
+    livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A room that two broken connections may have made is deleted; one that a repeat asks for again stays."""
+    monkeypatch.setattr(leftovers, "PAUSE_S", 0.05)
+
+    def make_and_break(exchange: Exchange) -> None:
+        exchange.make_room_in_silence()
+        exchange.reset()
+
+    for room in (replace(ROOM, name="helper_repeatable", repeatable=True), ROOM):
+        fake.script = make_and_break
+        with pytest.raises(LiveKitError) as caught:
+            livekit.create_room(room)
+        assert caught.value.kind == "broken"
+        fake.script = Exchange.serve
+    assert fake.deleted.wait(10)
+    assert list(fake.rooms) == ["helper_repeatable"]
+
+
 def test_a_loop_that_is_late_leaves_no_room_behind(
     livekit: LiveKit, fake: FakeLiveKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,8 +33,8 @@ class NotAskedAgain(Exception):
 
 
 @contextlib.contextmanager
-def asked_before(fault: Exception | None) -> Iterator[None]:
-    """Ask again what was asked in vain, unless there was no `fault` yet: then ask for the first time.
+def asked_before(fault: Exception) -> Iterator[None]:
+    """Ask again what was asked in vain: `fault` is what became of that.
 
     Raises `NotAskedAgain` where nobody takes the request now: the one before may have arrived, which is not
     the same as one that was never sent, and what it has left behind is to be looked for.
@@ -42,8 +42,6 @@ def asked_before(fault: Exception | None) -> Iterator[None]:
     try:
         yield
     except _NOT_SENT as error:
-        if fault is None:
-            raise
         raise NotAskedAgain(fault, error) from error
 
 
