@@ -11,6 +11,7 @@ settings.register_profile("webcall", deadline=None, suppress_health_check=[Healt
 settings.load_profile("webcall")
 
 pytest_plugins = [
+    "tests.support.fake_livekit",
     "tests.support.livekit",
     "tests.support.mongo",
     "tests.support.oidc",
@@ -20,7 +21,6 @@ pytest_plugins = [
     "tests.support.chromium",
     "tests.support.deployment",
     "tests.support.accessibility",
-    "tests.support.fake_livekit",
     "tests.support.peer",
     "tests.support.make_run",
     "tests.support.names",

@@ -20,6 +20,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 
 import webcall
 from tests.support import programs
+from tests.support.fake_livekit import FakeLiveKit
 from tests.support.livekit import LiveKitServer
 from webcall.records import hash_api_key
 
@@ -113,7 +114,7 @@ def store_records(backend: str, folder: Path, request: pytest.FixtureRequest) ->
     return chosen | {"MONGODB_URI": server.uri, "MONGODB_DATABASE": name}
 
 
-def livekit_environment(server: LiveKitServer) -> dict[str, str]:
+def livekit_environment(server: LiveKitServer | FakeLiveKit) -> dict[str, str]:
     """Return the environment that names a LiveKit server."""
     return {"LIVEKIT_URL": server.url, "LIVEKIT_API_KEY": server.key, "LIVEKIT_API_SECRET": server.secret}
 

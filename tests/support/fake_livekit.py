@@ -80,6 +80,7 @@ class FakeLiveKit:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"ws://127.0.0.1:{self.port}"
+        self.key, self.secret = "key", "s" * 32
         self._open: deque[socket.socket] = deque()
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -87,7 +88,7 @@ class FakeLiveKit:
     @property
     def environment(self) -> dict[str, str]:
         """The environment that names it as the service's LiveKit."""
-        return {"LIVEKIT_URL": self.url, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32}
+        return {"LIVEKIT_URL": self.url, "LIVEKIT_API_KEY": self.key, "LIVEKIT_API_SECRET": self.secret}
 
     @property
     def kept(self) -> list[socket.socket]:

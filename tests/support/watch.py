@@ -22,6 +22,7 @@ from aiohttp import web
 from tests.support import programs
 from tests.support.calls import client, livekit_config
 from tests.support.deployment import ROOT, livekit_environment, settings
+from tests.support.fake_livekit import FakeLiveKit
 from tests.support.livekit import LiveKitServer
 from webcall.config.settings import WatchConfig
 from webcall.core.livekit_rooms import OpenRooms
@@ -125,7 +126,7 @@ def _value(exposition: str, metric: str) -> float:
     return next((float(value) for name, _, value in lines if name == metric), 0.0)
 
 
-def watcher_for(server: LiveKitServer, folder: Path, port: int = 0, **changed: Any) -> Watching:
+def watcher_for(server: LiveKitServer | FakeLiveKit, folder: Path, port: int = 0, **changed: Any) -> Watching:
     """Return a watcher, not started. Further names are settings of `watch`, or `storage_uri`."""
     port = port or programs.free_port()
     limits = {"storage_uri": changed.pop("storage_uri", "memory://")}
@@ -180,7 +181,7 @@ def make_watcher(livekit_server: LiveKitServer, tmp_path: Path) -> Iterator[Make
     """Start watchers with settings of `watch` of the test's own; they are stopped after the test."""
     started: list[Watching] = []
 
-    def make(server: LiveKitServer = livekit_server, port: int = 0, **changed: Any) -> Watching:
+    def make(server: LiveKitServer | FakeLiveKit = livekit_server, port: int = 0, **changed: Any) -> Watching:
         started.append(watcher_for(server, tmp_path, port, **changed))
         return started[-1].start()
 

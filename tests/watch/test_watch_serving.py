@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.deployment import ROOT, MakeApp, livekit_environment
+from tests.support.fake_livekit import FakeLiveKit
 from tests.support.livekit import LiveKitServer
 from tests.support.programs import free_port
 from tests.support.watch import MakeWatcher, Watching, watcher_for
@@ -65,6 +66,19 @@ def test_what_it_answers(livekit_server: LiveKitServer, make_watcher: MakeWatche
     assert watcher.lines("stopped watching")
     assert "Traceback" not in watcher.output()
     assert livekit_server.secret not in watcher.output()
+
+
+def test_the_age_of_events_goes_by_livekits_clock(
+    fake_livekit: FakeLiveKit, make_watcher: MakeWatcher
+) -> None:
+    """Where LiveKit's clock is ten minutes ahead what happens now by it is taken, and nothing else."""
+    fake_livekit.ahead_s = 600
+    watcher = make_watcher(fake_livekit)
+    watcher.until_log('"clocks differ"')
+    for at in (time.time() + 600, time.time()):
+        told = event("participant_joined", "r1", participant={"identity": "x"}, createdAt=str(int(at)))
+        assert post(watcher, *signed(told, fake_livekit.key, fake_livekit.secret))[0] == 200
+    assert json.loads(watcher.get("/health"))["data"]["events"] == 1
 
 
 def test_livekit_away_and_back(livekit_binary: Path, make_watcher: MakeWatcher, tmp_path: Path) -> None:
