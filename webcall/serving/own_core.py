@@ -49,13 +49,16 @@ class Usage:
 
 
 def busy_seconds(stat: str) -> dict[int, float]:
-    """Return for how long each core has been busy, by the text of /proc/stat (proc(5))."""
+    """Return for how long each core has been busy, by the text of /proc/stat (proc(5)).
+
+    Without the time of what has been told to be nice: it makes room for all others.
+    """
     found = {}
     for name, *times in map(str.split, stat.splitlines()):
         if name.startswith("cpu") and name != "cpu":
-            user, nice, system, _idle, _waiting, *interrupts = map(int, times[:8])
+            user, _nice, system, _idle, _waiting, *interrupts = map(int, times[:8])
             # With the eighth, time that a virtual machine's core was another one's.
-            found[int(name[3:])] = (user + nice + system + sum(interrupts)) / _TICKS_S
+            found[int(name[3:])] = (user + system + sum(interrupts)) / _TICKS_S
     return found
 
 
