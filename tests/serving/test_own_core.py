@@ -24,7 +24,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def test_the_time_that_cores_were_busy_is_read() -> None:
-    """A core that waits for a disk, or does what is told to be nice, is not; one that a hypervisor gave away is."""
+    """One that waits for a disk or does nice work is not busy; one whose time a hypervisor gave away is."""
     assert busy_seconds(STAT) == {0: 1330 / TICKS, 13: 100 / TICKS}
 
 
