@@ -71,6 +71,8 @@ def make_one(
         from webcall.serving import own_core
         exec(Path({str(ROOT / "gunicorn.conf.py")!r}).read_text())
         own_core.LOOK_S, own_core.PAUSE_S = 0.2, (600, 600)
+        # One look is enough, at a worker that rests too.
+        own_core.LOOKS, own_core.BUSY = 1, -1.0
         own_core._STAT = Path({str(stat.path)!r})
         """)
     )

@@ -56,11 +56,12 @@ class Machine:
         self.bound: list[int | None] = []
         self.workers: list[OwnCore] = []
         self.now = 1000.0
+        self.own_s = 0.0
         self._busy = dict.fromkeys(range(cores), 0.0)
         self._stat = folder / "stat"
         patch.setattr(own_core, "_STAT", self._stat)
         patch.setattr(own_core.time, "monotonic", lambda: self.now)
-        patch.setattr(own_core.time, "process_time", lambda: 0.0)
+        patch.setattr(own_core.time, "process_time", lambda: self.own_s)
         patch.setattr(affinity, "usable", lambda: frozenset(range(cores)))
         patch.setattr(affinity, "siblings", lambda _: frozenset())
         patch.setattr(affinity, "bind", self.bound.append)
@@ -75,12 +76,23 @@ class Machine:
         worker.look(self.now)
         return worker
 
-    def pass_time(self, seconds: float, **busy: float) -> None:
-        """Let time pass in which others used `core0`, `core1` and so on for these parts of it."""
+    def pass_time(self, seconds: float, own: float = 0.2, **busy: float) -> None:
+        """Let time pass in which `core0`, `core1` and so on were busy for these parts of it.
+
+        Each worker has used its core for the part that is its `own`.
+        """
         self.now += seconds
+        self.own_s += own * seconds
         for name, share in busy.items():
             self._busy[int(name.removeprefix("core"))] += share * seconds
         self.show(cores=len(self._busy))
+
+    def crowd(self, *workers: OwnCore, own: float = 0.2, **busy: float) -> None:
+        """Let so much time pass, and workers look so often, that one lets a crowded core go."""
+        for _ in range(own_core.LOOKS):
+            self.pass_time(own_core.LOOK_S, own, **busy)
+            for worker in workers:
+                worker.look(self.now)
 
     def show(self, cores: int) -> None:
         """Write what /proc/stat has of so many cores."""
@@ -133,8 +145,7 @@ def test_a_core_that_others_use_is_let_go(machine: Machine) -> None:
     crowded = worker.core
     assert crowded is not None
     busy = {f"core{crowded}": 0.9, f"core{1 - crowded}": 0.1}
-    machine.pass_time(own_core.LOOK_S, **busy)
-    worker.look(machine.now)
+    machine.crowd(worker, **busy)
     assert (worker.core, machine.bound) == (None, [crowded, None])
     machine.pass_time(own_core.LOOK_S, **busy)
     worker.look(machine.now)
@@ -143,6 +154,36 @@ def test_a_core_that_others_use_is_let_go(machine: Machine) -> None:
     worker.look(machine.now)
     assert worker.core == 1 - crowded
     assert machine.worker().core == crowded
+
+
+def test_a_worker_that_needs_little_stays(machine: Machine) -> None:
+    """What others do on the core of one that has nothing to do is in nobody's way."""
+    worker = machine.worker()
+    core = worker.core
+    machine.crowd(worker, worker, own=0.05, **{f"core{core}": 1.0})
+    assert worker.core == core
+
+
+def test_neighbours_that_come_and_go_drive_nobody_away(machine: Machine) -> None:
+    """A look that finds the core quiet begins the count anew; one in which the worker rests is none."""
+    worker = machine.worker()
+    core = worker.core
+    crowded = {f"core{core}": 0.9}
+    for own, busy in (
+        (0.2, crowded),
+        (0.0, {}),
+        (0.2, crowded),
+        (0.2, crowded),
+        (0.2, crowded),
+        (0.2, {}),
+    ) * 2:
+        machine.pass_time(own_core.LOOK_S, own, **busy)
+        worker.look(machine.now)
+    assert worker.core == core
+    for own in (0.2, 0.0, 0.2, 0.2, 0.0, 0.2, 0.2):
+        machine.pass_time(own_core.LOOK_S, own, **crowded)
+        worker.look(machine.now)
+    assert worker.core is None
 
 
 def test_halves_of_a_core_are_taken_last(make_machine: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +205,7 @@ def test_an_idle_half_is_better_than_what_others_use(
     workers = [machine.worker() for _ in range(2)]
     half, driven = sorted(workers, key=lambda worker: worker.core or 0)
     assert driven.core == 2
-    machine.pass_time(own_core.LOOK_S, core2=0.9)
-    driven.look(machine.now)
+    machine.crowd(driven, core2=0.9)
     machine.pass_time(own_core.PAUSE_S[1], core2=0.9)
     driven.look(machine.now)
     assert half.core is not None
@@ -184,9 +224,7 @@ def test_a_core_that_others_use_is_not_taken(machine: Machine) -> None:
     driven, other = machine.worker(), machine.worker()
     crowded = driven.core
     for _ in range(20):
-        machine.pass_time(own_core.LOOK_S, **{f"core{crowded}": 1.0})
-        for worker in (driven, other):
-            worker.look(machine.now)
+        machine.crowd(driven, other, **{f"core{crowded}": 1.0})
     assert (driven.core, len(machine.bound)) == (None, 3)
     machine.pass_time(own_core.LOOK_S)
     driven.look(machine.now)
@@ -203,8 +241,9 @@ def test_it_looks_now_and_then_only(machine: Machine) -> None:
     """A worker looks at each turn, which costs nothing most of the time."""
     worker = machine.worker()
     core = worker.core
-    machine.pass_time(own_core.LOOK_S - 0.1, **{f"core{core}": 1.0})
-    worker.look(machine.now)
+    for _ in range(own_core.LOOKS):
+        machine.pass_time(own_core.LOOK_S / own_core.LOOKS - 0.01, **{f"core{core}": 1.0})
+        worker.look(machine.now)
     assert worker.core == core
 
 

@@ -28,8 +28,12 @@ from webcall import affinity
 
 log = structlog.stdlib.get_logger("webcall.serving")
 
-# Long enough for the system to have moved away who is not bound.
-LOOK_S = 10.0
+LOOK_S = 2.0
+# So many looks in a row have to find the core crowded: long enough for the system to have moved away who is
+# not bound to it.
+LOOKS = 5
+# A worker that needs less of its core than this is in nobody's way, and nobody in its.
+BUSY = 0.1
 # Until another look for a core after one was let go, so that two do not come back at once.
 PAUSE_S = (30.0, 90.0)
 # Others' share of a core from which on it is left, if another core is idler by at least the margin.
@@ -84,6 +88,7 @@ class OwnCore:
         self._socket: socket.socket | None = None
         self._usage: Usage | None = None
         self._next_look = self._not_before = 0.0
+        self._crowded = 0
 
     def look(self, now: float) -> None:
         """Take a core, or let it go, if it is time for that."""
@@ -117,10 +122,16 @@ class OwnCore:
         if self.core is None:
             if now >= self._not_before:
                 self._take(quiet)
-        elif self.core not in quiet:
-            log.info("let a core go that others use", core=self.core)
-            self.release()
-            self._not_before = now + random.uniform(*PAUSE_S)  # noqa: S311  # nosec B311  # no secret
+        elif own > BUSY:
+            self._crowded = 0 if self.core in quiet else self._crowded + 1
+            if self._crowded == LOOKS:
+                self._leave(now)
+
+    def _leave(self, now: float) -> None:
+        log.info("let a core go that others use", core=self.core)
+        self.release()
+        self._crowded = 0
+        self._not_before = now + random.uniform(*PAUSE_S)  # noqa: S311  # nosec B311  # no secret
 
     def _take(self, quiet: Mapping[int, float]) -> None:
         """Take the best one of these that is free, any of them at the start, or none."""
