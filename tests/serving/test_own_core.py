@@ -180,7 +180,7 @@ def test_neighbours_that_come_and_go_drive_nobody_away(machine: Machine) -> None
         machine.pass_time(own_core.LOOK_S, own, **busy)
         worker.look(machine.now)
     assert worker.core == core
-    for own in (0.2, 0.0, 0.2, 0.2, 0.0, 0.2, 0.2):
+    for own in (0.2, 0.0, *[0.2] * 4, 0.0, *[0.2] * 5):
         machine.pass_time(own_core.LOOK_S, own, **crowded)
         worker.look(machine.now)
     assert worker.core is None

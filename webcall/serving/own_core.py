@@ -28,10 +28,10 @@ from webcall import affinity
 
 log = structlog.stdlib.get_logger("webcall.serving")
 
-LOOK_S = 2.0
+LOOK_S = 1.0
 # So many looks in a row have to find the core crowded: long enough for the system to have moved away who is
 # not bound to it.
-LOOKS = 5
+LOOKS = 10
 # A worker that needs less of its core than this is in nobody's way, and nobody in its.
 BUSY = 0.1
 # Until another look for a core after one was let go, so that two do not come back at once.
@@ -122,7 +122,7 @@ class OwnCore:
         if self.core is None:
             if now >= self._not_before:
                 self._take(quiet)
-        elif own > BUSY:
+        elif before and own > BUSY:
             self._crowded = 0 if self.core in quiet else self._crowded + 1
             if self._crowded == LOOKS:
                 self._leave(now)
