@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from tests.support.deployment import API_KEYS, ASSISTANTS, MakeApp, bearer
-from webcall import logs
+from webcall import logs, request_log
 from webcall.config.settings import LogConfig
 
 CANARY = "canary-1234567890"
@@ -65,14 +65,14 @@ def test_a_requests_own_line_is_as_structlog_writes_it(form: str, capsys: pytest
     """`tell` writes what structlog's logger would, with the request's fields, and at its level."""
     logs.configure(LogConfig("info", form))
     fields: dict[str, Any] = {"route": "/web_call/get_token", "status": 200, "ms": 1.25, "odd": "é"}
-    logs.begin_request(request_id="r1")
-    logs.add_to_request(owner="ada@example.com")
+    request_log.begin(request_id="r1")
+    request_log.add(owner="ada@example.com")
     try:
-        logs.tell(logging.getLogger("webcall.request"), "request", **fields)
+        request_log.tell(logging.getLogger("webcall.request"), "request", **fields)
         structlog.stdlib.get_logger("webcall.request").info("request", **fields)
     finally:
-        logs.end_request()
-    logs.tell(logging.getLogger("webcall.request"), "later")
+        request_log.end()
+    request_log.tell(logging.getLogger("webcall.request"), "later")
     told, structlogs, later = capsys.readouterr().err.splitlines()
     moment = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
     assert moment.sub("", told) == moment.sub("", structlogs)
@@ -81,7 +81,7 @@ def test_a_requests_own_line_is_as_structlog_writes_it(form: str, capsys: pytest
     assert "ada@example.com" in told
     assert "r1" not in later
     logging.getLogger("webcall").setLevel("WARNING")
-    logs.tell(logging.getLogger("webcall.request"), "request")
+    request_log.tell(logging.getLogger("webcall.request"), "request")
     assert not capsys.readouterr().err
 
 

@@ -16,13 +16,12 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from webcall import request_log
 from webcall.config.settings import LogConfig
 
 SERVER = "gunicorn.error"
@@ -41,9 +40,6 @@ _QUOTED = re.compile(r"`[^`]*`|'[^']*'")
 _MOST_FRAMES = 8
 _MOST_CAUSES = 10
 
-# What stands in every line that is written while a request is answered. One variable, and not one for each
-# field, as structlog's own has it.
-_OF_REQUEST: ContextVar[dict[str, Any] | None] = ContextVar("fields of a request", default=None)
 # json.dumps would make an encoder for each line, since it is told how to write what it does not know.
 _encode = json.JSONEncoder(default=repr).encode
 
@@ -88,50 +84,6 @@ def dict_config(config: LogConfig) -> dict[str, Any]:
 
 def _as_json(event: EventDict, **_: Any) -> str:
     return _encode(event)
-
-
-def begin_request(**fields: Any) -> None:
-    """Put these fields, and those of `add_to_request`, into each line of this thread from now on."""
-    _OF_REQUEST.set(fields)
-
-
-def add_to_request(**fields: Any) -> None:
-    """Add fields to those of the request that this thread answers; outside of one, do nothing."""
-    known = _OF_REQUEST.get()
-    if known is not None:
-        known.update(fields)
-
-
-def end_request() -> None:
-    """Take the request's fields out of this thread's lines again."""
-    _OF_REQUEST.set(None)
-
-
-def _merge_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    fields = _OF_REQUEST.get()
-    return event if fields is None else {**fields, **event}
-
-
-def tell(logger: logging.Logger, event: str, **fields: Any) -> None:
-    """Write a line of level info as structlog's loggers do, for what is written with each request.
-
-    Their way there makes a logger, goes through every processor, and copies the line twice: as long as all
-    else that is done for the answer's head.
-    """
-    if not logger.isEnabledFor(logging.INFO):
-        return
-    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    line = {
-        **(_OF_REQUEST.get() or {}),
-        **fields,
-        "event": event,
-        "level": "info",
-        "logger": logger.name,
-        "timestamp": at,
-    }
-    record = logging.LogRecord(logger.name, logging.INFO, "", 0, line, (), None)
-    record._logger, record._name = logger, "info"  # by which the formatter knows structlog's own
-    logger.handle(record)
 
 
 class _Handler(logging.Handler):
@@ -214,7 +166,7 @@ def _text_of(error: BaseException) -> str:
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
-        _merge_request,
+        request_log.merge,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import g, request
 
-from webcall import logs
+from webcall import request_log
 from webcall.core.calls import CallRequest, PlacedCall, Visit
 from webcall.core.idempotency import LONGEST_HEADER, check_header
 from webcall.errors import IdempotencyConflict
@@ -38,7 +38,7 @@ def place(call: CallRequest) -> PlacedCall:
     """Place the call that a request of an authenticated caller asks for. Raises as `Calls.place` does."""
     # Observers hand it on, too: what looks like a key is blotted out, as in the log.
     g.asked_for = without_keys(call.assistant_id)
-    logs.add_to_request(assistant_id=g.asked_for)
+    request_log.add(assistant_id=g.asked_for)
     visit = Visit(client_address(), _idempotency_key())
     placed = services().calls.place(caller(), call, visit)
     note(room=placed.room_name)

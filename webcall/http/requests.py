@@ -7,7 +7,7 @@ import time
 
 from flask import Flask, Response, g, request
 
-from webcall import logs
+from webcall import request_log
 from webcall.core.answer_headers import LIKE_A_KEY, REQUEST_ID, new_request_id, readable_id
 
 # Of an existing deployment's keys; a shorter one would blot out half of every line.
@@ -30,7 +30,7 @@ def request_id() -> str:
 
 def note(**fields: str | None) -> None:
     """Add fields to the request's log lines: owner, assistant, room. Never what a caller sent beside."""
-    logs.add_to_request(
+    request_log.add(
         **{name: None if value is None else without_keys(value) for name, value in fields.items()}
     )
 
@@ -59,7 +59,7 @@ def _keys_given() -> tuple[str, ...]:
 
 def _begin() -> None:
     g.started = time.perf_counter()
-    logs.begin_request(request_id=_begin_id())
+    request_log.begin(request_id=_begin_id())
 
 
 def _begin_id() -> str:
@@ -73,7 +73,7 @@ def _finish(response: Response) -> Response:
     # Pages with hashed files set their own rule; everything else may hold a token.
     response.headers.setdefault("Cache-Control", "no-store")
     started = g.get("started")
-    logs.tell(
+    request_log.tell(
         log,
         "request",
         method=request.method,
@@ -82,5 +82,5 @@ def _finish(response: Response) -> Response:
         status=response.status_code,
         ms=round((time.perf_counter() - started) * 1000, 2) if started else None,
     )
-    logs.end_request()
+    request_log.end()
     return response

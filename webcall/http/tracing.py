@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, Response, g, request
 
-from webcall import logs
+from webcall import request_log
 from webcall.core.traces import RequestSpan, Traces
 
 # Asked every few seconds, by machines: nobody looks for them among calls.
@@ -26,7 +26,7 @@ def init_app(app: Flask, traces: Traces) -> None:
             method = request.method if request.method in _METHODS else "_OTHER"
             sent = {name: value for name in CONTEXT if (value := request.headers.get(name)) is not None}
             g.span = traces.begin(method, route, sent)
-            logs.add_to_request(trace_id=g.span.trace_id)
+            request_log.add(trace_id=g.span.trace_id)
 
     @app.after_request
     def answered(response: Response) -> Response:

@@ -29,7 +29,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
-from webcall import logs
+from webcall import request_log
 from webcall.serving.door import LOOKED_AT, Door, ErrorPage, not_understood
 from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
@@ -255,9 +255,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         gunicorn's own page quotes what it could not read, which may be a key.
         """
         page, request_id = ErrorPage(), uuid.uuid4().hex
-        logs.begin_request(request_id=request_id)
+        request_log.begin(request_id=request_id)
         super().handle_error(req, page, addr, exc)
-        logs.end_request()
+        request_log.end()
         with suppress(OSError):
             client.send(not_understood(bytes(page.content), request_id))
 
