@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,6 +77,19 @@ def test_a_look_up_is_shared_for_a_while(names: Names, monkeypatch: pytest.Monke
     assert all(each.result(timeout=10) == FOUND for each in begun)
 
 
+def test_look_ups_that_hang_leave_room_for_a_fresh_one(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever DNS is back within the 30 s that each hangs, somebody who asks soon begins one anew."""
+    now = SimpleNamespace(s=0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(now.s)))
+    asked = Resolver()
+    begun: dict[Future[Any], int] = {}
+    for now.s in range(30):
+        begun.setdefault(asked.addresses(NAME, 80), now.s)
+    assert list(begun.values())[:3] == [0, 1, 3], "a question that was lost is soon repeated"
+    assert max(later - earlier for earlier, later in pairwise([*begun.values(), 30])) <= 5
+    assert len(begun) <= module.MOST_AT_ONCE
+
+
 def test_what_has_ended_is_asked_anew(names: Names) -> None:
     """An answer is not kept, nor is a failure, which each who waits is told."""
     names.over.set()
@@ -89,6 +105,51 @@ def test_what_has_ended_is_asked_anew(names: Names) -> None:
     names.answer = lambda: FOUND
     assert _after(asked).result(timeout=10) == FOUND
     assert len(names.asked) == 3
+
+
+def test_each_who_waits_is_raised_an_error_of_its_own(names: Names) -> None:
+    """None of them holds what another who waited was doing, and with which keys."""
+
+    def fail() -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    names.answer = fail
+    found = Resolver().addresses(NAME, 80)
+    names.over.set()
+
+    async def in_a_loop() -> None:
+        await asyncio.wrap_future(found)
+
+    def first(wait: Callable[[], Any]) -> None:
+        wait()
+
+    def second(wait: Callable[[], Any]) -> None:
+        wait()
+
+    for waiter in (first, second):
+        for wait in (lambda: found.result(timeout=10), lambda: asyncio.run(in_a_loop())):
+            with pytest.raises(socket.gaierror) as raised:
+                waiter(wait)
+            assert raised.value.args == (socket.EAI_AGAIN, "Temporary failure in name resolution")
+            frames = {frame.name for frame in traceback.extract_tb(raised.value.__traceback__)}
+            assert frames & {"first", "second"} == {waiter.__name__}
+
+
+def test_where_no_thread_can_be_started(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a failed look-up, and the next one is begun as if there had been none."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    asked = Resolver()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        refused = asked.addresses(NAME, 80)
+    with pytest.raises(OSError, match="no thread can be started"):
+        refused.result(timeout=0)
+    assert asked._running == {}
+    names.over.set()
+    assert asked.addresses(NAME, 80).result(timeout=10) == FOUND
 
 
 def _after(asked: Resolver) -> Future[Any]:
