@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import ssl
 import struct
 import termios
 from functools import partial
@@ -41,5 +42,8 @@ def _has_more_to_come(request: Any) -> bool:
 
 def _here(unreader: Any) -> int:
     """Return how many bytes of a connection can be read without waiting."""
-    in_socket = fcntl.ioctl(unreader.sock, termios.FIONREAD, bytes(4))
-    return int(unreader.buf.getbuffer().nbytes + struct.unpack("i", in_socket)[0])
+    sock = unreader.sock
+    in_socket = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
+    # What OpenSSL has taken out of the socket and nobody has read yet.
+    deciphered = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+    return int(unreader.buf.getbuffer().nbytes + deciphered + in_socket)
