@@ -31,7 +31,8 @@ _LENGTH = re.compile(r"[0-9]{1,9}")
 _NOT_PLAIN = frozenset({"EXPECT", "HTTP2-SETTINGS", "TE", "TRAILER", "TRANSFER-ENCODING", "UPGRADE"})
 _KEEPS = {"close": False, "keep-alive": True}
 _HEADERS = {"CONTENT-TYPE": "CONTENT_TYPE", "CONTENT-LENGTH": "CONTENT_LENGTH"}
-# Names as they come are the same few for all requests; those that a stranger makes up are not kept.
+# Names as they come are the same few for all requests, and so are the proxies' addresses. The first so many
+# are kept, those that a stranger makes up among them; any other is worked out each time that it comes.
 _KNOWN_AT_MOST = 256
 
 
