@@ -85,6 +85,24 @@ def test_a_requests_own_line_is_as_structlog_writes_it(form: str, capsys: pytest
     assert not capsys.readouterr().err
 
 
+def test_what_a_plugin_binds_goes_with_its_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """It stands in that request's own line, and in none of the next one's."""
+    logs.configure(LogConfig("info", "json"))
+    for number in range(2):
+        request_log.begin(request_id=f"r{number}")
+        if not number:
+            structlog.contextvars.bind_contextvars(tenant="one")
+        request_log.tell(logging.getLogger("webcall.request"), "request")
+        request_log.end()
+        structlog.stdlib.get_logger("webcall.x").info("between")
+    assert [(line["event"], line.get("tenant")) for line in written(capsys)] == [
+        ("request", "one"),
+        ("between", None),
+        ("request", None),
+        ("between", None),
+    ]
+
+
 def test_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """The other form is a line without escape codes; an exception stays in the line."""
     logs.configure(LogConfig("info", "console"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Hashable, Mapping
@@ -45,7 +45,7 @@ class Loader(Generic[T]):
     """Loads records of one kind, each content once: the schema takes longer than most look-ups.
 
     Kept by what stands in the fields that the schema reads, so that a changed record is another one; or by
-    the JSON text, where the record comes as that.
+    a digest of the JSON text, where the record comes as that.
     """
 
     def __init__(self, schema: Schema, what: str, make: Callable[[dict[str, Any]], T]) -> None:
@@ -56,10 +56,6 @@ class Loader(Generic[T]):
         self._names = tuple(schema.load_fields)
         self._lock = threading.Lock()
         self._kept: LRUCache[Hashable, Loaded[T]] = LRUCache(_KEPT_BYTES, getsizeof=lambda kept: kept.size)
-
-    def load(self, record: Any) -> dict[str, Any]:
-        """Return a record's fields in their types, for the caller to change; raises as `kept`."""
-        return {name: _own(value) for name, value in self.kept(record).fields.items()}
 
     def kept(self, record: Any) -> Loaded[T]:
         """Return what a record holds, and what is made of it; `RecordError` if it is unusable."""
@@ -78,13 +74,15 @@ class Loader(Generic[T]):
 
     def kept_of_json(self, text: bytes) -> Loaded[T]:
         """Return the same of a record that is a JSON text, which is read when it is another one only."""
+        # Not the text itself: it may hold a provider's key, which has to go with its record.
+        digest = hashlib.sha256(text).digest()
         with self._lock:
-            kept = self._kept.get(text)
+            kept = self._kept.get(digest)
         if kept is None:
             record = json.loads(text)
             kept = self._load(record)
             if not _is_secret(record):
-                self._keep(text, kept, _OBJECT_BYTES + len(text))
+                self._keep(digest, kept, _OBJECT_BYTES + len(digest))
         return kept
 
     def _keep(self, content: Hashable, loaded: Loaded[T], size: int) -> Loaded[T]:
@@ -108,10 +106,6 @@ class Loader(Generic[T]):
 
 def _is_secret(record: Record) -> bool:
     return any(record.get(name) for name in _NOT_KEPT)
-
-
-def _own(value: Any) -> Any:
-    return copy.deepcopy(value) if isinstance(value, list | dict) else value
 
 
 def _bytes_of(value: Any) -> int:

@@ -11,9 +11,8 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
-from types import MappingProxyType
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
@@ -125,6 +124,25 @@ class AssistantSchema(Schema):
     assistant_is_active = fields.Boolean(load_default=True)
 
 
+class _NoClaims(Mapping[str, Any]):
+    """Those of a key, whose caller is kept: a dict would hand what one request puts there to the next."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+_NO_CLAIMS = _NoClaims()
+
+
 def _caller(key: dict[str, Any]) -> Caller:
     return Caller(
         email=key["user_email"],
@@ -139,8 +157,7 @@ def _caller(key: dict[str, Any]) -> Caller:
         publishable=bool(_prefix_of(key).startswith(PUBLISHABLE_PREFIX) or key["native"]),
         native=bool(key["native"]),
         expires_at=key["expires_at"],
-        # The caller is kept, and a dict would hand what one request puts there to the next one.
-        claims=MappingProxyType({}),
+        claims=_NO_CLAIMS,
     )
 
 

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 # One variable, and not one for each field, as structlog's own has it.
@@ -14,7 +15,11 @@ _FIELDS: ContextVar[dict[str, Any] | None] = ContextVar("fields of a request", d
 
 
 def begin(**fields: Any) -> None:
-    """Put these fields, and those of `add`, into each line of this thread from now on."""
+    """Put these fields, and those of `add`, into each line of this thread from now on.
+
+    What the request before has bound by structlog's own variables, a plugin's fields, say, goes with it.
+    """
+    structlog.contextvars.clear_contextvars()
     _FIELDS.set(fields)
 
 
@@ -27,6 +32,7 @@ def add(**fields: Any) -> None:
 
 def end() -> None:
     """Take the request's fields out of this thread's lines again."""
+    structlog.contextvars.clear_contextvars()
     _FIELDS.set(None)
 
 
@@ -46,6 +52,7 @@ def tell(logger: logging.Logger, event: str, **fields: Any) -> None:
         return
     at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     line = {
+        **structlog.contextvars.get_contextvars(),
         **(_FIELDS.get() or {}),
         **fields,
         "event": event,
@@ -53,6 +60,6 @@ def tell(logger: logging.Logger, event: str, **fields: Any) -> None:
         "logger": logger.name,
         "timestamp": at,
     }
-    record = logging.LogRecord(logger.name, logging.INFO, "", 0, line, (), None)
+    record = logging.getLogRecordFactory()(logger.name, logging.INFO, "", 0, line, (), None)
     record._logger, record._name = logger, "info"  # by which the formatter knows structlog's own
     logger.handle(record)

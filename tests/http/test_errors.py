@@ -117,3 +117,12 @@ def test_a_wish_for_a_websocket_is_ignored(app: Flask) -> None:
     assert client.get("/health", headers=headers).status_code == 200
     assert client.post(PATH, headers=headers).status_code == 401
     assert client.get("/nothing", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/web_call//get_token?k=lvk_secret", "//web_call/get_token", "/docs//a.js"])
+def test_no_address_is_redirected(client: FlaskClient, path: str) -> None:
+    """A redirect would repeat what stands in the address, and name a scheme that is the proxy's affair."""
+    answer = client.post(path, json={})
+    assert answer.status_code in (404, 405, 401)
+    assert "Location" not in answer.headers
+    assert b"lvk_secret" not in answer.data

@@ -8,13 +8,13 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT
 
-from tests.support.deployment import Service, bearer, store_records
+from tests.support.deployment import ROOT, Service, bearer, store_records
 from tests.support.fake_livekit import FakeLiveKit
 from tests.support.http import CALL, JSON, get, send
 from webcall.core.answer_headers import EVERYWHERE
@@ -80,6 +80,36 @@ def test_half_a_call_holds_no_thread(service: Service, beginning: bytes) -> None
             assert send(service.port, {"assistant_id": "helper"}, bearer() | JSON).status == 200
         assert not any(client.recv(1) for client in clients)
         assert time.monotonic() - began < SILENCE_S + 2 * SLACK_S
+
+
+def test_a_body_that_drips_has_an_end(
+    make_service: Callable[[Mapping[str, str]], Service], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """However small its pauses: a key that was good at its beginning may have been revoked since."""
+    conf = tmp_path / "conf.py"
+    conf.write_text(
+        "from pathlib import Path\n"
+        "from webcall.serving import worker\n"
+        f"exec(Path({str(ROOT / 'gunicorn.conf.py')!r}).read_text())\n"
+        "worker.MOST_READING_S = 1.0\n"
+    )
+    fake = FakeLiveKit()
+    settings = {"WEBCALL_WORKERS": "1", "GUNICORN_CMD_ARGS": f"--config={conf}"}
+    service = make_service(fake.environment | store_records("env", tmp_path, request) | settings)
+    head = [f"POST {CALL} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked"]
+    head += [f"{name}: {value}" for name, value in (bearer() | JSON).items()]
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=0.2) as client:
+        client.sendall("\r\n".join([*head, "", ""]).encode())
+        answer = b""
+        while not answer:
+            assert time.monotonic() - began < 30
+            client.sendall(b"1\r\n \r\n")
+            with suppress(TimeoutError):
+                answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 422 ")
+    assert b"Connection: close" in answer
+    fake.close()
 
 
 def test_a_client_that_stalls_is_no_error(service: Service) -> None:
@@ -168,6 +198,7 @@ def test_what_cannot_be_read_is_not_quoted(service: Service, lines: str, status:
         (b"POST http://h/web_call/get_token HTTP/1.1", True),
         (b"POST HTTPS://h:1/web_call/get_token HTTP/1.1", True),
         (b"POST /%77eb_call/get_token HTTP/1.1", True),
+        (b"OPTIONS /web_call/get_token HTTP/1.1", False),
         (b"GET /health HTTP/1.1", False),
         (b"GET /health?/web_call/ HTTP/1.1", False),
         (b"G", False),

@@ -85,7 +85,8 @@ def test_it_is_the_applications_answer(
     ours = parsed(Door(services).answer(f"POST {CALL} HTTP/1.1\r\n{sent}\r\n".encode()))
     assert ours.status == 503
     assert json.loads(ours.read()) == theirs.json
-    extra = {"Connection": "close", "Content-Length": ours.headers["Content-Length"]}
+    extra = {name: ours.headers[name] for name in ("Connection", "Content-Length", "Date")}
+    assert extra["Connection"] == "close"
     assert dict(ours.headers) == dict(theirs.headers) | extra
 
 
@@ -101,6 +102,21 @@ def test_ids(
         answer = door.answer(f"POST {CALL} HTTP/1.1\r\nX-Request-ID: {given}\r\n\r\n".encode())
         assert len(parsed(answer).headers["X-Request-ID"]) == 32
     assert len(parsed(door.answer(b"\xff\x00")).headers["X-Request-ID"]) == 32
+
+
+def test_the_head_of_this_request_alone_counts(
+    make_app: MakeApp, fake_livekit: FakeLiveKit, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Neither a body nor the next request gives the answer an id or lets a page read it."""
+    environment = fake_livekit.environment | store_records("env", tmp_path, request)
+    door = Door(make_app(environment, http={"cors_origins": PAGE}).extensions["webcall"])
+    more = f"Origin: {PAGE}\r\nX-Request-ID: another\r\n\r\n"
+    for behind in (f"{{}}\r\n{more}", f"POST {CALL} HTTP/1.1\r\n{more}"):
+        head = f"POST {CALL} HTTP/1.1\r\nX-Request-ID: mine\r\nOrigin: https://evil.example\r\n\r\n"
+        answer = parsed(door.answer((head + behind).encode()))
+        assert answer.headers["X-Request-ID"] == "mine"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    assert door.answer(f"HEAD {CALL} HTTP/1.1\r\n\r\n".encode()).endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize(

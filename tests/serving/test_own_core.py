@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -165,7 +166,7 @@ def test_a_worker_that_needs_little_stays(machine: Machine) -> None:
 
 
 def test_neighbours_that_come_and_go_drive_nobody_away(machine: Machine) -> None:
-    """A look that finds the core quiet begins the count anew; one in which the worker rests is none."""
+    """A look that finds the core quiet, or the worker at rest, begins the count anew."""
     worker = machine.worker()
     core = worker.core
     crowded = {f"core{core}": 0.9}
@@ -180,9 +181,7 @@ def test_neighbours_that_come_and_go_drive_nobody_away(machine: Machine) -> None
         machine.pass_time(own_core.LOOK_S, own, **busy)
         worker.look(machine.now)
     assert worker.core == core
-    for own in (0.2, 0.0, *[0.2] * 4, 0.0, *[0.2] * 5):
-        machine.pass_time(own_core.LOOK_S, own, **crowded)
-        worker.look(machine.now)
+    machine.crowd(worker, **crowded)
     assert worker.core is None
 
 
@@ -229,6 +228,33 @@ def test_a_core_that_others_use_is_not_taken(machine: Machine) -> None:
     machine.pass_time(own_core.LOOK_S)
     driven.look(machine.now)
     assert driven.core == crowded
+
+
+def test_a_system_that_is_short_of_something_is_asked_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passing fault costs no worker its core for good."""
+    worker = OwnCore(True)
+    machine.workers.append(worker)
+    with monkeypatch.context() as patch:
+        patch.setattr(own_core, "_usage", lambda: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many")))
+        worker.look(machine.now)
+    assert worker.core is None
+    machine.pass_time(own_core.LOOK_S)
+    worker.look(machine.now)
+    assert worker.core is not None
+
+
+def test_a_system_that_does_not_tell_the_cores_is_served_unbound(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter of system calls may refuse even the question."""
+
+    def refuse() -> frozenset[int]:
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(affinity, "usable", refuse)
+    assert machine.worker().core is None
 
 
 def test_a_strange_proc_stat_is_no_fault(machine: Machine) -> None:

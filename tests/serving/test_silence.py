@@ -34,6 +34,7 @@ class Late(Worker):
         self.silent, self.idle = (Parked(self.poller, 0, self.begin) for _ in range(2))
         self.half_sent = HalfSent(self.poller, 0, self.begin)
         self.lingering = Lingering(self.poller, self.close)
+        self.reading = {}
         self.begun: list[Any] = []
         self.closed: list[Any] = []
 

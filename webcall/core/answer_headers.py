@@ -6,6 +6,7 @@ that speaks TLS.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 
@@ -27,6 +28,10 @@ EVERYWHERE = {
 # What begins like a key of this service does not get into a log, wherever a caller puts it.
 # A key, or the beginning of a signed token (JSON Web Token): `{"` in Base64 is `eyJ`.
 LIKE_A_KEY = re.compile(r"lv[kp]_[A-Za-z0-9_-]{12,}|eyJ[A-Za-z0-9_-]{12,}[A-Za-z0-9_.-]*")
+# Not the module's own generator, of which ids would tell something, and which a plugin may seed.
+_ids = random.Random()  # noqa: S311  # nosec B311  # for no secrets
+# Workers are forked, and would all go on with the same ids.
+os.register_at_fork(after_in_child=_ids.seed)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
@@ -34,9 +39,8 @@ def new_request_id() -> str:
     """Return an id that no other request has, 32 hex digits. It is no secret: who guesses it gets nothing.
 
     Asking the system for random bytes lets go of the interpreter's lock, for which all threads then compete.
-    Python seeds this generator anew in each process that is forked.
     """
-    return f"{random.getrandbits(128):032x}"  # nosec B311  # no secret
+    return f"{_ids.getrandbits(128):032x}"
 
 
 def readable_id(given: str) -> str | None:

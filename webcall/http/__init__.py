@@ -32,6 +32,8 @@ def init_app(app: Flask, services: Services) -> None:
     """Register error handling, request ids, logs and every route."""
     # One byte more than is taken: of a chunked body, Werkzeug cuts off what passes its limit in silence.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
+    # Or else `/web_call//get_token` would be redirected, with what stands in it, to an address without TLS.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own default provider has it
     errors.init_app(app)
     headers.init_app(app)

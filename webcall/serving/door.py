@@ -8,13 +8,14 @@ import time
 from urllib.parse import unquote_to_bytes
 
 import structlog
+from gunicorn.util import http_date
 
 from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, new_request_id, readable_id
 from webcall.core.gate import RETRY_AFTER_S
 from webcall.core.services import Services
 from webcall.http.cors import EXPOSED_HEADERS
 from webcall.http.envelope import envelope
-from webcall.http.errors import BUSY, NOT_UNDERSTOOD
+from webcall.http.errors import BUSY, FAILED, NOT_UNDERSTOOD
 from webcall.origins import is_allowed
 
 log = structlog.stdlib.get_logger("webcall.serving")
@@ -64,6 +65,9 @@ class Door:
     @staticmethod
     def is_call(beginning: bytes) -> bool:
         """Return whether a request that begins so may wait for LiveKit or a store."""
+        if beginning.startswith(b"OPTIONS "):
+            # A preflight, without which a page's script would not see the 503 either.
+            return False
         target = beginning.partition(b" ")[2].partition(b" ")[0]
         return target.startswith(_CALLS) or unquote_to_bytes(_ORIGIN.sub(b"", target)).startswith(_CALLS)
 
@@ -90,10 +94,14 @@ class Door:
     def answer(self, sent: bytes) -> bytes:
         """Count a request of which this much has come, and return the whole answer to it."""
         self._note()
-        found = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(sent)}
-        own = {REQUEST_ID: readable_id(found.get(b"x-request-id", "")) or new_request_id()}
+        # Of the head alone: what stands behind it is the caller's content, or the next request's head.
+        head = sent.partition(b"\r\n\r\n")[0] + b"\r\n"
+        found = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(head)}
+        given = readable_id(found.get(b"x-request-id", ""))
+        own = {"Date": http_date(), REQUEST_ID: given or new_request_id()}
         own |= self._cors_headers(found.get(b"origin", ""))
-        return self._head + _lines(own) + b"\r\n" + self._body
+        body = b"" if sent.startswith(b"HEAD ") else self._body
+        return self._head + _lines(own) + b"\r\n" + body
 
     def _cors_headers(self, origin: str) -> dict[str, str]:
         """Let a page's script read the answer, as webcall.http.cors does."""
@@ -143,10 +151,14 @@ class ErrorPage:
 def not_understood(page: bytes, request_id: str) -> bytes:
     """Return the answer in place of a page of gunicorn's: its status, and nothing else of it."""
     status = page.partition(b"\r\n")[0] or b"HTTP/1.1 400 Bad Request"
-    body = json.dumps(envelope(NOT_UNDERSTOOD, success=False)).encode()
+    ours = status.startswith(b"HTTP/1.1 500")
+    told = FAILED.format(id=request_id) if ours else NOT_UNDERSTOOD
+    data = {"request_id": request_id} if ours else None
+    body = json.dumps(envelope(told, data, success=False)).encode()
     headers = {
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
+        "Date": http_date(),
         "Connection": "close",
         "Cache-Control": "no-store",
         REQUEST_ID: request_id,

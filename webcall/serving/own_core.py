@@ -13,6 +13,7 @@ Who has found none free runs on all of them, and looks again: after a reload the
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -38,6 +39,9 @@ BUSY = 0.1
 PAUSE_S = (30.0, 90.0)
 # Others' share of a core from which on it is left, if another core is idler by at least the margin.
 TOO_MUCH, MARGIN = 0.4, 0.2
+
+# Of a system that is short of something now.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR)
 
 _STAT = Path("/proc/stat")
 _TICKS_S = os.sysconf("SC_CLK_TCK")
@@ -83,7 +87,8 @@ class OwnCore:
     def __init__(self, wanted: bool) -> None:
         """Take nothing yet; nor ever if not `wanted`, or where there is nothing to choose."""
         self.core: int | None = None
-        self._usable = sorted(affinity.usable()) if wanted else []
+        # Not known before the first look.
+        self._usable: list[int] | None = None if wanted else []
         self._name = os.environ.get("WEBCALL_CORE_SOCKETS", "webcall-core")  # tests have their own
         self._socket: socket.socket | None = None
         self._usage: Usage | None = None
@@ -92,12 +97,19 @@ class OwnCore:
 
     def look(self, now: float) -> None:
         """Take a core, or let it go, if it is time for that."""
-        if now < self._next_look or len(self._usable) < 2:
+        if now < self._next_look or self._usable == []:
             return
         self._next_look = now + LOOK_S
         try:
-            self._go_on(now)
+            if self._usable is None:
+                usable = sorted(affinity.usable())
+                self._usable = usable if len(usable) > 1 else []
+            if self._usable:
+                self._go_on(now, self._usable)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                # As it is; tried again at the next look.
+                return
             # A sandbox forbids it, or there is no /proc/stat that tells of cores.
             log.info("no core of its own", error=type(error).__name__)
             self._usable = []
@@ -111,21 +123,22 @@ class OwnCore:
             with taken:
                 affinity.release()
 
-    def _go_on(self, now: float) -> None:
+    def _go_on(self, now: float, cores: list[int]) -> None:
         before, self._usage = self._usage, _usage()
         past, own = {}, 0.0
         if before:
             past = shares(before, self._usage)
             own = (self._usage.own_s - before.own_s) / (self._usage.at - before.at)
-        usable = {core: past.get(core, 0.0) for core in self._usable if core in self._usage.busy_s}
+        usable = {core: past.get(core, 0.0) for core in cores if core in self._usage.busy_s}
         quiet = {core: share for core, share in usable.items() if not is_crowded(core, usable, own)}
         if self.core is None:
             if now >= self._not_before:
                 self._take(quiet)
-        elif before and own > BUSY:
-            self._crowded = 0 if self.core in quiet else self._crowded + 1
-            if self._crowded == LOOKS:
-                self._leave(now)
+            return
+        in_the_way = before is not None and own > BUSY and self.core not in quiet
+        self._crowded = self._crowded + 1 if in_the_way else 0
+        if self._crowded == LOOKS:
+            self._leave(now)
 
     def _leave(self, now: float) -> None:
         log.info("let a core go that others use", core=self.core)
@@ -142,8 +155,10 @@ class OwnCore:
             taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
                 taken.bind(self._address(core))
-            except OSError:
+            except OSError as error:
                 taken.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
                 continue
             self.core, self._socket = core, taken
             affinity.bind(core)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -33,8 +34,9 @@ def answer_plainly(worker: Any, request: PlainRequest, conn: Any) -> bool:
     """
     answer = PlainAnswer(request, conn, worker.cfg)
     try:
-        if len(conn.sock.recv(request.length)) < request.length:
-            return False
+        with _of_client():
+            if len(conn.sock.recv(request.length)) < request.length:
+                return False
         worker.nr += 1
         if worker.nr >= worker.max_requests and worker.alive:
             worker.log.info("Autorestarting worker after current request.")
@@ -48,17 +50,27 @@ def answer_plainly(worker: Any, request: PlainRequest, conn: Any) -> bool:
         finally:
             if hasattr(content, "close"):
                 content.close()
-    except OSError as error:
-        if isinstance(error, ConnectionError):
-            worker.log.debug("The client has gone: %s", type(error).__name__)
-        else:
-            worker.log.exception("Socket error processing request.")
+    except ClientGone as gone:
+        # Also one that takes nothing for so long that the socket's time is up.
+        worker.log.debug("The client has gone: %s", type(gone.__cause__).__name__)
     except Exception as error:
         if answer.begun:
             worker.log.exception("Error handling request")
         else:
             worker.handle_error(request, conn.sock, conn.client, error)
     return False
+
+
+class ClientGone(Exception):
+    """The connection's own fault, and not the application's, which may raise an OSError, too."""
+
+
+@contextmanager
+def _of_client() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ClientGone from error
 
 
 class PlainAnswer:
@@ -119,24 +131,28 @@ class PlainAnswer:
 
     def _send(self, data: bytes) -> None:
         connection = self._conn.sock
-        try:
-            sent = connection.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            connection.setblocking(True)
-            connection.sendall(memoryview(data)[sent:])
+        with _of_client():
+            try:
+                sent = connection.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(data):
+                connection.setblocking(True)
+                connection.sendall(memoryview(data)[sent:])
 
     def _send_as_gunicorn(self, content: Iterable[bytes]) -> bool:
         self._conn.sock.setblocking(True)
         response = self._response = wsgi.Response(self._request, self._conn.sock, self._cfg)
         response.start_response(self._status, self._headers)
         if isinstance(content, wsgi.FileWrapper):
-            response.write_file(content)
+            with _of_client():
+                response.write_file(content)
         else:
             for part in content:
-                response.write(part)
-        response.close()
+                with _of_client():
+                    response.write(part)
+        with _of_client():
+            response.close()
         return not response.should_close()
 
 

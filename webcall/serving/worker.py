@@ -21,7 +21,6 @@ import errno
 import selectors
 import socket
 import time
-import uuid
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -30,18 +29,22 @@ from gunicorn import util
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from webcall import request_log
+from webcall.core.answer_headers import new_request_id
 from webcall.serving.door import LOOKED_AT, Door, ErrorPage, not_understood
 from webcall.serving.half_sent import HalfSent
 from webcall.serving.lingering import Lingering
 from webcall.serving.own_core import OwnCore
 from webcall.serving.parked import Parked
 from webcall.serving.plain_answers import answer_plainly
-from webcall.serving.plain_requests import PlainReader
+from webcall.serving.plain_requests import PlainReader, PlainRequest
 from webcall.serving.queues import Kind, Queues
 from webcall.serving.threads import Threads
 
 # A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
 SILENCE_S = 10.0
+# A request that has a thread, since its beginning is here, has to be here whole after so long: a large one,
+# or one in chunks. Its key was looked at before.
+MOST_READING_S = 20.0
 # After SIGTERM: at least so long, and until the listening socket is empty, connections are taken.
 DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
 _ACCEPTED_AT_ONCE = 8
@@ -82,6 +85,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.keepalived_conns = self.idle = Parked(self.poller, self.cfg.keepalive, self.begin)
         self.half_sent = HalfSent(self.poller, SILENCE_S, self.begin)
         self.lingering = Lingering(self.poller, self.close)
+        # Until when those with a thread may go on to send their request.
+        self.reading: dict[Any, float] = {}
         self.poller.register(
             self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
         )
@@ -108,6 +113,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.begin(conn)
         for conn in self.lingering.expired(now):
             self.close(conn)
+        self.stop_reading(now)
         self.door.look(now)
 
     def finish(self) -> None:
@@ -170,9 +176,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not beginning:
             self.close(conn)
         elif self.door.has_come(beginning) or len(here) >= LOOKED_AT:
-            # What gunicorn's parser has begun to read, it goes on to read.
-            conn.sent = here if self.plain.usable and conn.parser is None else b""
-            self.enqueue(conn, "call" if self.door.is_call(beginning) else "other")
+            self.enqueue(conn, "call" if self.door.is_call(beginning) else "other", here)
         elif time.monotonic() >= until:
             # Read, since a connection that is closed with something unread is reset.
             if here:
@@ -180,7 +184,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.lingering.say_goodbye(conn)
         elif len(here) == seen:
             # Readable without more to read: the client has closed its side, and a thread is done at once.
-            conn.sent = b""
             self.enqueue(conn, "other")
         else:
             self.wait_for_more(conn, until, len(here))
@@ -206,19 +209,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             self.close(conn)
 
-    def enqueue(self, conn: Any, kind: Kind) -> None:
-        """Give the connection a thread, now or when one is free, or turn it away."""
+    def enqueue(self, conn: Any, kind: Kind, sent: bytes = b"") -> None:
+        """Give the connection a thread, now or when one is free, or turn it away.
+
+        `sent` is what was seen of its request. It is not kept while the connection waits: a key stands in it.
+        """
         if self.queues.take_thread(kind):
+            conn.sent = sent
             self.start(conn, kind)
         elif not self.queues.take_place(conn, kind):
             self.turn_away(conn)
 
     def start(self, conn: Any, kind: Kind) -> None:
         """Let a thread of the pool answer a request; it has been taken for it."""
+        self.reading[conn] = time.monotonic() + MOST_READING_S
         try:
             self.tpool.submit(partial(self.answer, conn, kind))
         except RuntimeError:
             # The system gives no thread, and there is none.
+            del self.reading[conn]
             self.queues.give_up(kind)
             self.turn_away(conn)
 
@@ -227,15 +236,37 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         kept = False
         # What gthread lets through ends a thread; the connection is closed and the thread goes on.
         with suppress(BaseException):
-            # Not kept with a connection that waits: a key may stand in it.
-            sent, conn.sent = conn.sent, b""
-            request = self.plain.read(sent, conn) if sent else None
+            request = self.read_plainly(conn)
             kept = bool(self.handle(conn)) if request is None else answer_plainly(self, request, conn)
         self.method_queue.defer(self.after_request, conn, kind, kept, time.monotonic())
+
+    def stop_reading(self, now: float) -> None:
+        """Read nothing more of those who have sent their request for too long: one that drips has no end.
+
+        Who has been read to the end already is answered as ever; the connection ends behind the answer.
+        """
+        while self.reading:
+            conn, until = next(iter(self.reading.items()))
+            if until > now:
+                return
+            del self.reading[conn]
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RD)
+
+    def read_plainly(self, conn: Any) -> PlainRequest | None:
+        """Return the request if it is a plain one; what gunicorn's parser has begun, it goes on to read."""
+        sent, conn.sent = conn.sent, b""
+        if not self.plain.usable or conn.parser is not None:
+            return None
+        if not sent:
+            with suppress(OSError):
+                sent = conn.sock.recv(LOOKED_AT, socket.MSG_PEEK)
+        return self.plain.read(sent, conn)
 
     def after_request(self, conn: Any, kind: Kind, kept: bool, done_at: float) -> None:
         """Give the thread to who waits for one, and keep the connection or close it."""
         self.tpool.done()
+        self.reading.pop(conn, None)
         now = time.monotonic()
         for waiting, its_kind in self.queues.give_back(kind, now - done_at, now):
             self.start(waiting, its_kind)
@@ -254,10 +285,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         gunicorn's own page quotes what it could not read, which may be a key.
         """
-        page, request_id = ErrorPage(), uuid.uuid4().hex
+        page, request_id = ErrorPage(), new_request_id()
         request_log.begin(request_id=request_id)
-        super().handle_error(req, page, addr, exc)
-        request_log.end()
+        try:
+            super().handle_error(req, page, addr, exc)
+        finally:
+            request_log.end()
         with suppress(OSError):
             client.send(not_understood(bytes(page.content), request_id))
 
