@@ -47,6 +47,37 @@ def exchange(port: int, *parts: bytes) -> bytes:
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
+def changed_conf(folder: Path, line: str) -> Path:
+    """Write what gunicorn.conf.py says, and one line more."""
+    conf = folder / "conf.py"
+    conf.write_text(
+        "from pathlib import Path\n"
+        "from webcall.serving import worker\n"
+        f"exec(Path({str(ROOT / 'gunicorn.conf.py')!r}).read_text())\n"
+        f"{line}\n"
+    )
+    return conf
+
+
+def test_who_says_nothing_makes_room(
+    make_service: Callable[[Mapping[str, str]], Service], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A worker that has as many connections as it may takes newcomers all the same: idle ones go."""
+    conf = changed_conf(tmp_path, "worker_connections, threads = 16, 8")
+    settings = {"LIVEKIT_URL": "ws://127.0.0.1:9", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s" * 32}
+    settings |= {"WEBCALL_WORKERS": "1", "GUNICORN_CMD_ARGS": f"--config={conf}"}
+    service = make_service(store_records("env", tmp_path, request) | settings)
+    with ExitStack() as clients:
+        for number in range(60):
+            client = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+            clients.enter_context(client)
+            if number % 2:
+                client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        began = time.monotonic()
+        assert get(service.port, "/health").status == 200
+        assert time.monotonic() - began < SILENCE_S / 2
+
+
 def test_half_a_head_holds_no_thread(service: Service) -> None:
     """However many have sent a byte, others are answered, and so is a head that comes in parts."""
     with ExitStack() as clients:
@@ -86,13 +117,7 @@ def test_a_body_that_drips_has_an_end(
     make_service: Callable[[Mapping[str, str]], Service], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """However small its pauses: a key that was good at its beginning may have been revoked since."""
-    conf = tmp_path / "conf.py"
-    conf.write_text(
-        "from pathlib import Path\n"
-        "from webcall.serving import worker\n"
-        f"exec(Path({str(ROOT / 'gunicorn.conf.py')!r}).read_text())\n"
-        "worker.MOST_READING_S = 1.0\n"
-    )
+    conf = changed_conf(tmp_path, "worker.MOST_READING_S = 1.0")
     fake = FakeLiveKit()
     settings = {"WEBCALL_WORKERS": "1", "GUNICORN_CMD_ARGS": f"--config={conf}"}
     service = make_service(fake.environment | store_records("env", tmp_path, request) | settings)

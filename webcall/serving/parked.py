@@ -46,6 +46,13 @@ class Parked:
             self._leave(conn)
             yield conn
 
+    def longest(self) -> Any | None:
+        """Return the one that has waited for longest, parked no more; None if nobody waits."""
+        conn = next(iter(self._until), None)
+        if conn is not None:
+            self._leave(conn)
+        return conn
+
     def hurry(self, patience_s: float) -> None:
         """Let nobody wait for longer than so long from now on."""
         self.patience_s = min(self.patience_s, patience_s)

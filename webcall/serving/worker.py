@@ -92,10 +92,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         )
         self.set_accept_enabled(True)
         while self.alive and self.is_parent_alive():
+            self.make_room()
             self.set_accept_enabled(self.nr_conns < self.worker_connections)
             self.turn()
         self.alive = False
         self.finish()
+
+    def make_room(self) -> None:
+        """Where there is no place for one more connection, let go of some that have said nothing for longest."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if self.nr_conns < self.worker_connections:
+                return
+            conn = self.silent.longest() or self.idle.longest()
+            if conn is None:
+                return
+            self.let_go(conn)
 
     def turn(self, timeout_s: float = 1.0) -> None:
         """Wait for what happens next, and see to it."""
