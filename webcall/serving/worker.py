@@ -99,7 +99,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.finish()
 
     def make_room(self) -> None:
-        """Where there is no place for one more connection, let go of some that have said nothing for longest."""
+        """Where there is no place for one more, let go of some that have said nothing for longest."""
         for _ in range(_ACCEPTED_AT_ONCE):
             if self.nr_conns < self.worker_connections:
                 return
