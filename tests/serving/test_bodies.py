@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import RequestParser
+from gunicorn.workers.gthread import TConn
 
 from tests.support.raw_requests import lines
 from webcall.serving.bodies import close_behind_unread
+from webcall.serving.worker import Worker
 
 # One TLS record (16 KiB at most), of which gunicorn reads the first half with the head.
 BODY = b"b" * 14_000
@@ -47,3 +49,16 @@ def test_what_tls_holds_of_a_body_has_come(
     assert server.pending(), "there is more than what was read with the head"
     close_behind_unread(request)
     assert request.should_close() is closes
+
+
+def test_what_is_read_no_more_is_answered_in_tls(connection: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+    """A request that has come, and whose answer takes long, gets it enciphered, as ever."""
+    client, server = connection
+    worker = object.__new__(Worker)
+    conn = TConn(Config(), server, ("127.0.0.1", 40000), ("127.0.0.1", 8000))
+    server.setblocking(True)
+    worker.reading = {conn: 0.0}
+    worker.stop_reading(1.0)
+    assert not worker.reading
+    server.sendall(b"the answer")
+    assert client.recv(100) == b"the answer"

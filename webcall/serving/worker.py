@@ -262,7 +262,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 return
             del self.reading[conn]
             with suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RD)
+                # The plain socket's: a TLS one's own would send the answer as it is, unciphered.
+                socket.socket.shutdown(conn.sock, socket.SHUT_RD)
 
     def read_plainly(self, conn: Any) -> PlainRequest | None:
         """Return the request if it is a plain one; what gunicorn's parser has begun, it goes on to read."""
