@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -33,6 +34,10 @@ FAILED = (
 # In Redis, other programs' keys may stand beside these.
 _PREFIX = "webcall"
 _EXTENSION = "webcall.limits"
+
+
+# A key's own is the same text in each of its requests.
+_parsed = lru_cache(maxsize=256)(parse_rate)
 
 
 class _Past(NamedTuple):
@@ -80,7 +85,7 @@ class Limits:
         if caller.rate_limit is None:
             return self._config.per_key
         try:
-            return parse_rate(caller.rate_limit)
+            return _parsed(caller.rate_limit)
         except ValueError:
             # Written by hand: neither no limit at all nor an outage for its owner.
             log.warning("rate_limit of a key cannot be read: the default holds", key=caller.key_id)
