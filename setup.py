@@ -50,6 +50,7 @@ setup(
         "webargs>=8.6",
         "livekit-api>=1.2",
         "aiohttp>=3.10",  # livekit-api's transport; its errors are told apart in webcall/core/
+        "orjson>=3.10",  # writes JSON on a request's way; what is read is read by json, which is stricter
         "httptools>=0.6.1",  # reads LiveKit's answers to callers' requests: llhttp, as in Node
         "aiohappyeyeballs>=2.4",  # connects, by whichever of a name's addresses answers; aiohttp's own
         "pyjwt>=2.10",  # livekit-api's signer

@@ -22,6 +22,7 @@ from webcall.errors import IdempotencyConflict, InvalidMetadata
 from webcall.http.body import NotJSON, by_path, parse_strict
 from webcall.http.schemas import TokenRequest
 from webcall.http.token_source_schemas import TokenSourceRequest
+from webcall.json_writing import as_bytes, as_text
 
 _LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -131,6 +132,21 @@ def test_depth_never_breaks_it(depth: int, opening: bytes, closed: bool) -> None
         assert not closed or depth > 100
     else:
         assert closed
+
+
+@fuzzed
+@given(
+    VALUES
+    | st.text(st.characters(), max_size=4)
+    | st.builds(lambda value, levels: _wrapped(value, levels, as_list=True), VALUES, st.integers(250, 260))
+)
+@example({"a": "\ud800", "\udfff": 1e16})
+@example([2**63, 2**64 - 1, 2**64, -(2**63) - 1, 5e-324, 1.7976931348623157e308, -0.0])
+@example({"\x7f\x00\u2028": "é😀</script>"})
+def test_what_is_written_is_what_another_writer_writes(value: Any) -> None:
+    """Read again, what orjson writes and what it leaves to `json` is the value that it was, type by type."""
+    assert repr(json.loads(as_bytes(value))) == repr(json.loads(json.dumps(value)))
+    assert repr(json.loads(as_text(value))) == repr(json.loads(json.dumps(value, ensure_ascii=False)))
 
 
 def equal(one: Any, other: Any) -> bool:

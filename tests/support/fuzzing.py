@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hypothesis import HealthCheck, settings
 
-PROPERTIES = 34
+PROPERTIES = 35
 """How many tests share the inputs; tests/fuzz/test_fuzz_amount.py holds the number."""
 
 

@@ -10,14 +10,12 @@ from typing import Any
 from webcall.core.placeholders import fill
 from webcall.errors import RecordError, TemplateError
 from webcall.interfaces import Assistant
+from webcall.json_writing import as_text
 from webcall.records import as_json_value
 
 VERSION = 1
 # LiveKit's own limit for metadata (livekit-server `limit.max_metadata_size`).
 MAX_BYTES = 512 * 1024
-
-# Made once: json.dumps makes an encoder each time for what is not its default.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 FILLED_FIELDS = ("assistant_prompt", "assistant_start_instruction")
 
@@ -57,7 +55,7 @@ def dispatch_metadata(
 
     Raises `RecordError` if the definition makes it larger than LiveKit takes.
     """
-    text = _encode(
+    text = as_text(
         {
             **metadata,
             # The service's own three win over the caller's pairs of these names.

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from webcall.errors import IdempotencyConflict
+from webcall.json_writing import as_text
 
 LONGEST_HEADER = 255
 GENERATIONS = 8
@@ -82,7 +83,7 @@ class Candidate:
         """Return the metadata of the room, if this request makes it with a token until `expires_at`."""
         if self.repeatable:
             return Mark(self.nonce, self.fingerprint, expires_at).as_metadata()
-        return json.dumps({"nonce": self.nonce})
+        return as_text({"nonce": self.nonce})
 
     def recognise(self, metadata: str) -> Mark | None:
         """Return the mark in a living room's metadata; None if the room is a stranger's."""

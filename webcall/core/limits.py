@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from webcall.errors import InvalidMetadata
+from webcall.json_writing import as_text
 
 MAX_BYTES = 16 * 1024
 MAX_DEPTH = 16
 MAX_ID_CHARACTERS = 100
 # LiveKit takes names of 256 bytes; a room's name is the id and nine more.
 MAX_ID_BYTES = 240
-# Made once: json.dumps makes an encoder each time for what is not its default.
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def assistant_id_fits(assistant_id: str) -> bool:
@@ -27,7 +25,7 @@ def check_metadata(metadata: dict[str, Any]) -> None:
     if _deeper_than(metadata, MAX_DEPTH):
         raise InvalidMetadata(f"Nested more than {MAX_DEPTH} levels deep, the object itself included.")
     try:
-        size = len(_encode(metadata).encode())
+        size = len(as_text(metadata).encode())
     except UnicodeEncodeError:
         raise InvalidMetadata("Holds a lone surrogate, which is no Unicode text.") from None
     if size > MAX_BYTES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 
 from livekit import api
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+from webcall.json_writing import as_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +104,4 @@ def mint(
             "attributes": dict(participant.attributes),
         }
         claims |= {name: value for name, value in shown.items() if value}
-    return Token(_signed(_encode(claims).encode(), api_secret), identity, expires_at)
+    return Token(_signed(as_bytes(claims), api_secret), identity, expires_at)

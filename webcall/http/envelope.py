@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import Response
 
-# Made once; Flask's jsonify makes an encoder for each answer.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+from webcall.json_writing import as_bytes
 
 
 def envelope(message: str, data: dict[str, Any] | None = None, *, success: bool) -> dict[str, Any]:
@@ -34,4 +32,4 @@ def success(message: str, data: dict[str, Any]) -> Response:
 
 
 def _answer(status: int, body: dict[str, Any]) -> Response:
-    return Response(_encode(body) + "\n", status, mimetype="application/json")
+    return Response(as_bytes(body) + b"\n", status, mimetype="application/json")
