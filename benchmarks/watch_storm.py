@@ -8,7 +8,8 @@ in their rooms, workers are killed with SIGKILL, at random moments and several a
 watchers look after the calls, agreeing by Redis where there is one; one of them is killed and started again
 too, and LiveKit sends each event twice to each, or none with `--no-events`. A wave is over when LiveKit's
 list of participants shows exactly one assistant beside each person, past the time for which it shows one
-that was killed, and goes on showing that. Ends with status 0 if that is so for all calls, and 1 if not.
+that was killed, and goes on showing that. Ends with status 0 if that is so for all calls, and 1 if not. Then
+it prints what became of the others; `--logs` is a folder that keeps all logs.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ import asyncio
 import random
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from livekit import api
 
+from benchmarks.storm_outcome import Outcome, story
 from scripts import livekit_server
 from tests.support.calls import PlacedCall, place_call
 from tests.support.livekit import LiveKitServer
-from tests.support.person import joined
+from tests.support.person import Person, joined
 from tests.support.programs import free_port
 from tests.support.redis import RedisServer
 from tests.support.watch import Program, Watching, light_worker, watcher_for
@@ -49,50 +50,11 @@ _AGENT, _ACTIVE = api.ParticipantInfo.Kind.AGENT, api.ParticipantInfo.State.ACTI
 
 
 @dataclass
-class Outcome:
-    """What came of the people. `alone_s`: of each one that was, for how long they had no living assistant."""
-
-    people: int = 0
-    with_one: int = 0
-    with_none: int = 0
-    with_more: int = 0
-    sent_again: int = 0
-    killed: int = 0
-    watchers_killed: int = 0
-    doubled_at_some_time: int = 0
-    alone_s: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def good(self) -> bool:
-        """Whether everybody ended with exactly one assistant."""
-        return self.people > 0 and self.with_one == self.people
-
-    def lines(self) -> list[str]:
-        """Return it in words."""
-        alone = sorted(self.alone_s)
-        times = (
-            f"median {statistics.median(alone):.1f} s, longest {alone[-1]:.1f} s" if alone else "nobody ever"
-        )
-        return [
-            f"people                          {self.people}",
-            f"ended with exactly one          {self.with_one}",
-            f"ended with none                 {self.with_none}",
-            f"ended with several              {self.with_more}",
-            f"assistants sent again           {self.sent_again}",
-            f"workers killed                  {self.killed}",
-            f"watchers killed                 {self.watchers_killed}",
-            f"rooms with two for a moment     {self.doubled_at_some_time}",
-            f"without an assistant            {len(alone)}: {times}",
-            f"took                            {self.seconds:.0f} s",
-        ]
-
-
-@dataclass
 class Seat:
     """One person's call, as LiveKit's list of participants shows it."""
 
     call: PlacedCall
+    person: Person
     since: float
     alone_since: float | None
     assistants: frozenset[str] = frozenset()
@@ -103,8 +65,14 @@ class Storm:
     """One run on one LiveKit."""
 
     def __init__(
-        self, server: LiveKitServer, workers: Sequence[Program], watchers: Sequence[Watching], seed: int
+        self,
+        server: LiveKitServer,
+        workers: Sequence[Program],
+        watchers: Sequence[Watching],
+        seed: int,
+        folder: Path,
     ) -> None:
+        self._folder = folder
         self._server = server
         self._workers = workers
         self._watchers = watchers
@@ -121,9 +89,9 @@ class Storm:
             placed = await asyncio.gather(
                 *(asyncio.to_thread(place_call, self._server, agent_name=AGENT) for _ in range(calls))
             )
-            await asyncio.gather(*(stack.enter_async_context(joined(call)) for call in placed))
+            people = await asyncio.gather(*(stack.enter_async_context(joined(call)) for call in placed))
             now = time.monotonic()
-            seats = [Seat(call, now, now) for call in placed]
+            seats = [Seat(call, person, now, now) for call, person in zip(placed, people, strict=True)]
             async with self._server.api() as livekit:
                 looking = asyncio.create_task(self._look(livekit, seats))
                 if killing is None:
@@ -213,6 +181,8 @@ class Storm:
         outcome.with_more += sum(len(seat.assistants) > 1 for seat in seats)
         outcome.doubled_at_some_time += sum(seat.doubled for seat in seats)
         for seat in seats:
+            if len(seat.assistants) != 1:
+                outcome.stories += await story(livekit, seat.call.room_name, seat.person, self._folder)
             if seat.assistants:
                 outcome.sent_again += len(await livekit.agent_dispatch.list_dispatch(seat.call.room_name)) - 1
 
@@ -227,6 +197,7 @@ def storm(
     events: bool = True,
     late: bool = False,
     within_s: float = 120,
+    logs: Path | None = None,
     say: Callable[[str], object] = lambda _: None,
     **rules: Any,
 ) -> Outcome:
@@ -234,11 +205,13 @@ def storm(
 
     With `late` the workers start when the first wave's people have joined.
     With `events` LiveKit tells the watchers what happens, each event twice, else nothing.
-    `rules` are settings of `watch`. Two watchers share a Redis where `redis-server` is there, else one works.
+    `logs` is a folder that keeps the programs' logs. `rules` are settings of `watch`. Two watchers share a
+    Redis where `redis-server` is there, else one works.
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="webcall-storm-")))
+        folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="webcall-storm-")))
+        folder.mkdir(parents=True, exist_ok=True)
         ports = [free_port(), free_port()]
         uri = _redis(stack, folder)
         if uri == "memory://":
@@ -260,7 +233,7 @@ def storm(
         for agent in () if late else agents:
             agent.until_log("worker registered", within_s=240)
         say(f"{len(watchers)} watchers are ready, for {workers} workers")
-        run = Storm(server, agents, watchers, seed)
+        run = Storm(server, agents, watchers, seed, folder)
         left, number = calls, 0
         while left > 0:
             size, number = min(wave, left), number + 1
@@ -287,6 +260,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--no-events", dest="events", action="store_false")
     parser.add_argument("--late", action="store_true")
+    parser.add_argument("--logs", type=Path, help="a folder that keeps all logs")
     given = parser.parse_args()
     # So that what runs is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -78,6 +78,8 @@ def test_who_left_and_why(heard: Heard) -> None:
     person["joinedAt"] = "1000"
     assistant: dict[str, Any] = {"identity": "agent-1", "kind": "AGENT", "disconnectReason": 77}
     assistant["attributes"] = {"a": "b"}
+    speaker = {**assistant, "isPublisher": True}
+    listener = {**assistant, "attributes": {"lk.agent.state": "listening"}}
     recorder = {"identity": "EG_1", "kind": "EGRESS"}
     for one in (person, assistant, recorder):
         heard.receive(event("participant_left", "r1", participant=one))
@@ -90,6 +92,9 @@ def test_who_left_and_why(heard: Heard) -> None:
     ]
     assert [one.joined_at for one in heard.told] == [1000, None, None, 1000]
     assert [dict(one.attributes) for one in heard.told] == [{}, {"a": "b"}, {}, {}]
+    for one in (speaker, listener):
+        heard.receive(event("participant_left", "r1", participant=one))
+    assert [one.took_part for one in heard.told] == [False, False, False, False, True, True]
     assert all(abs(one.at - time.time()) < 60 for one in heard.told)
 
 

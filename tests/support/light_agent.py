@@ -3,8 +3,9 @@
     python -m tests.support.light_agent AGENT_NAME
 
 Reads `LIVEKIT_URL`, `LIVEKIT_API_KEY` and `LIVEKIT_API_SECRET`. It writes a line when it takes calls and
-for each call, looks for an earlier assistant as the real worker does, and stays until the room closes. With
-the text `leave` as a data packet on the topic `test`, an assistant leaves by itself.
+for each call, looks for an earlier assistant and says that it listens, as the real worker does, and stays
+until the room closes. With the text `leave` as a data packet on the topic `test`, an assistant leaves by
+itself.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import math
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
-from livekit import rtc
+from livekit import api, rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
+from livekit.agents.types import ATTRIBUTE_AGENT_STATE
 
 from webcall.worker.attendance import Attendance
 
@@ -39,9 +42,20 @@ async def call(context: JobContext) -> None:
     if await attendance.earlier_assistant(context.api):
         say("another is here", context.room.name)
     else:
+        await say_state(context)
         say("call begins", context.room.name)
         await gone.wait()
     context.shutdown("over")
+
+
+async def say_state(context: JobContext) -> None:
+    """Say that it listens, as livekit-agents' sessions do; without it, it might have failed to enter."""
+    me = context.room.local_participant.identity
+    await context.api.room.update_participant(
+        api.UpdateParticipantRequest(
+            room=context.room.name, identity=me, attributes={ATTRIBUTE_AGENT_STATE: "listening"}
+        )
+    )
 
 
 async def accept(request: JobRequest) -> None:
@@ -50,8 +64,8 @@ async def accept(request: JobRequest) -> None:
 
 
 def say(*words: str) -> None:
-    """Write a line at once."""
-    print(*words, flush=True)
+    """Write a line at once, with the time."""
+    print(datetime.now(UTC).isoformat(timespec="milliseconds"), *words, flush=True)
 
 
 async def work(agent_name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from livekit import api, rtc
 
-from tests.support.calls import PlacedCall, place_call
+from tests.support.calls import PlacedCall, place_call, until_active
 from tests.support.livekit import LiveKitServer
 from tests.support.person import Person, joined
 from tests.support.watch import Program, count, watching
@@ -93,6 +93,37 @@ def test_an_assistant_that_leaves_by_itself_is_not_sent_again(
                 assert await person.until_closed() == ROOM_DELETED
                 assert told(person) == words(Notice.goodbye)
             assert count(counters, "webcall_dispatches_repaired_total") == 0
+
+    asyncio.run(talk())
+
+
+async def come_as_assistant(server: LiveKitServer, call: PlacedCall) -> rtc.Room:
+    """Be in the call's room as an assistant that has done nothing yet."""
+    token = api.AccessToken(server.key, server.secret).with_identity("agent-AJ_failed").with_kind("agent")
+    grants = api.VideoGrants(room_join=True, room=call.room_name)
+    room = rtc.Room()
+    await room.connect(call.server_url, token.with_grants(grants).to_jwt())
+    await until_active(server, call, "agent-AJ_failed")
+    return room
+
+
+def test_an_assistant_that_fails_to_enter_is_sent_again(told_server: ToldServer) -> None:
+    """One that left before it did anything has not ended the call, and another one is sent.
+
+    livekit-agents leaves so where it cannot finish entering in time, which happens on a busy machine.
+    """
+
+    async def talk() -> None:
+        async with watching(told_server, port=told_server.watch_port, sweep_s=60, tries=5) as counters:
+            call = place_call(told_server, agent_name="nobody")
+            assistant = await come_as_assistant(told_server, call)
+            async with joined(call) as person:
+                assert count(counters, "webcall_dispatches_repaired_total") == 0
+                await assistant.disconnect()
+                while not count(counters, "webcall_dispatches_repaired_total"):
+                    assert not person.disconnected.is_set(), told(person)
+                    await asyncio.sleep(0.05)
+                assert not told(person)
 
     asyncio.run(talk())
 

@@ -15,8 +15,10 @@ from webcall.core.dispatch import dispatch_metadata, longest_call_s
 from webcall.core.idempotency import derived_candidates, made_here
 from webcall.core.livekit_rooms import Sent
 from webcall.core.notices import Notice
+from webcall.core.room_events import RoomEvent
 from webcall.core.rooms import random_candidate
 from webcall.core.watch.judging import (
+    STAYED_S,
     TRIES_WITHIN_S,
     Close,
     Departure,
@@ -91,11 +93,44 @@ def test_what_is_to_be_done(seen: View, expected: Wait | Close | int) -> None:
         assert found == expected
 
 
+def gone(reason: str, after_s: float | None = None, *, took_part: bool = False) -> RoomEvent:
+    """Return LiveKit's event about an assistant that left so many seconds after it came."""
+    came_at = None if after_s is None else 1000.0
+    return RoomEvent(
+        "participant_left",
+        "r",
+        reason=reason,
+        at=1000 + (after_s or 0),
+        joined_at=came_at,
+        took_part=took_part,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        # livekit-agents' own time for entering is 15 s, or more where the machine is busy.
+        (gone("CLIENT_INITIATED", after_s=16), Departure.unknown),
+        (gone("CLIENT_INITIATED", after_s=16, took_part=True), Departure.left),
+        (gone("CLIENT_INITIATED", after_s=STAYED_S), Departure.left),
+        (gone("CLIENT_INITIATED"), Departure.left),
+        (gone("PARTICIPANT_REMOVED", after_s=1), Departure.left),
+        (gone("CONNECTION_TIMEOUT", after_s=16), Departure.died),
+    ],
+)
+def test_an_assistant_that_could_not_enter_has_not_said_goodbye(
+    event: RoomEvent, expected: Departure
+) -> None:
+    """One that leaves by itself soon after it came, and had shown nothing of itself, may have failed."""
+    assert departure(event) is expected
+
+
 def test_why_an_assistant_has_gone() -> None:
     """Leaving, being put out and the room's end are on purpose; all else, known or not, is a death."""
     on_purpose = {"CLIENT_INITIATED", "PARTICIPANT_REMOVED", "ROOM_DELETED", "ROOM_CLOSED"}
     for reason in (*on_purpose, "CONNECTION_TIMEOUT", "SIGNAL_CLOSE", "AGENT_ERROR", "UNKNOWN_REASON"):
-        assert departure(reason) is (Departure.left if reason in on_purpose else Departure.died)
+        expected = Departure.left if reason in on_purpose else Departure.died
+        assert departure(gone(reason, after_s=600)) is expected
 
 
 def test_a_call_is_as_long_as_from_its_joining() -> None:

@@ -15,6 +15,8 @@ _AGENT = int(ParticipantInfo.Kind.AGENT)
 _NOBODY = (_AGENT, int(ParticipantInfo.Kind.EGRESS), int(ParticipantInfo.Kind.INGRESS))
 # An avatar's or a recorder's helper that speaks for an assistant is none itself.
 _ON_BEHALF = "lk.publish_on_behalf"
+# What livekit-agents' sessions say of themselves, from their start on.
+_STATE = "lk.agent.state"
 
 
 def is_person(kind: int) -> bool:
@@ -25,3 +27,8 @@ def is_person(kind: int) -> bool:
 def is_assistant(kind: int, attributes: Mapping[str, str]) -> bool:
     """Return whether a participant of this kind, with these attributes, is an assistant."""
     return int(kind) == _AGENT and _ON_BEHALF not in attributes
+
+
+def took_part(is_publisher: bool, attributes: Mapping[str, str]) -> bool:
+    """Return whether an assistant has done anything that LiveKit shows: published, or said its state."""
+    return is_publisher or _STATE in attributes

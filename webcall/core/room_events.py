@@ -21,7 +21,7 @@ from livekit.protocol.models import DisconnectReason, ParticipantInfo
 from livekit.protocol.webhook import WebhookEvent
 
 from webcall.config.settings import LiveKitConfig
-from webcall.core.participants import is_assistant, is_person
+from webcall.core.participants import is_assistant, is_person, took_part
 from webcall.errors import BackendError, Unauthorized
 from webcall.logs import describe
 
@@ -45,7 +45,8 @@ class RoomEvent:
     assistant from LiveKit's own recorders, and each other; both are False for what is about the room alone.
     `reason` is why a participant left, LiveKit's name of it (`CLIENT_INITIATED`); else empty.
     `at` is when it happened, by LiveKit's clock and to the second, and `joined_at` when the participant
-    came, both in seconds since 1970; `attributes` are the participant's own.
+    came, both in seconds since 1970; `attributes` are the participant's own, and `took_part` tells whether an
+    assistant had shown itself at work by then.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class RoomEvent:
     at: float = 0.0
     joined_at: float | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    took_part: bool = False
 
 
 Listener = Callable[[RoomEvent], None]
@@ -171,6 +173,7 @@ def _room_event(event: WebhookEvent) -> RoomEvent:
         at=float(event.created_at),
         joined_at=float(person.joined_at) or None,
         attributes=dict(person.attributes),
+        took_part=took_part(person.is_publisher, person.attributes),
     )
 
 

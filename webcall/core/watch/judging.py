@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -9,6 +10,7 @@ from enum import Enum, auto
 from webcall.config.settings import WatchConfig
 from webcall.core.livekit_rooms import Sent
 from webcall.core.notices import Notice
+from webcall.core.room_events import RoomEvent
 
 # Tries count together if they lie within this time, and no assistant has stayed for a while in between:
 # one that dies an hour after it was sent again is another matter than one that dies at once, each time.
@@ -16,8 +18,9 @@ TRIES_WITHIN_S = 600.0
 STAYED_S = 60.0
 # A worker that has taken a dispatch gets so many times `grace_s` to enter: it may have to start a process.
 ENTERING = 3
+_BY_ITSELF = "CLIENT_INITIATED"
 # LiveKit's names of reasons for which an assistant is gone on purpose: its own, or an operator's.
-_ON_PURPOSE = ("CLIENT_INITIATED", "PARTICIPANT_REMOVED", "ROOM_DELETED", "ROOM_CLOSED")
+_ON_PURPOSE = (_BY_ITSELF, "PARTICIPANT_REMOVED", "ROOM_DELETED", "ROOM_CLOSED")
 
 
 class Departure(Enum):
@@ -28,9 +31,17 @@ class Departure(Enum):
     left = auto()
 
 
-def departure(reason: str) -> Departure:
-    """Return what LiveKit's reason for an assistant's leaving means."""
-    return Departure.left if reason in _ON_PURPOSE else Departure.died
+def departure(event: RoomEvent) -> Departure:
+    """Return what LiveKit's event about an assistant's leaving means."""
+    if event.reason not in _ON_PURPOSE:
+        return Departure.died
+    stayed_s = math.inf if event.joined_at is None else event.at - event.joined_at
+    if event.reason == _BY_ITSELF and not event.took_part and stayed_s < STAYED_S:
+        # One that could not finish entering leaves in the same way as one that says goodbye: LiveKit's
+        # library gives up so, after 15 s, when the assistant's process is starved. The server had it for
+        # present all the while.
+        return Departure.unknown
+    return Departure.left
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,8 @@ class Watcher:
             self._known[event.sid].end_rest()
         if event.of_assistant and event.kind == "participant_left":
             known = self._known.setdefault(event.sid, Known(event.sid))
-            known.departure = departure(event.reason)
-            late_s = self._rules.grace_s if known.departure is Departure.left else 0.0
+            known.departure = departure(event)
+            late_s = 0.0 if known.departure is Departure.died else self._rules.grace_s
             self._look_after(known, event.room, late_s)
         elif event.of_person and event.kind == "participant_joined":
             known = self._known.setdefault(event.sid, Known(event.sid))
