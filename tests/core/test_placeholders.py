@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from webcall.core import placeholders
-from webcall.core.placeholders import FIELD_LIMIT_BYTES, STEP_LIMIT, check_template, fill
+from webcall.core.placeholders import FIELD_LIMIT_BYTES, STEP_LIMIT, Values, check_template, fill
 from webcall.core.placeholders_parsing import NESTING_LIMIT
 from webcall.errors import InvalidMetadata, TemplateError
 
 
 def filled(text: str, metadata: Any = None, defaults: Any = None, *, text_only: bool = False) -> str:
-    return fill(text, metadata=metadata or {}, defaults=defaults or {}, text_only=text_only)
+    return fill(text, Values(metadata or {}, defaults or {}, text_only=text_only))
 
 
 PERSON = {"customer": {"name": "Ada", "address": {"city": "London"}}, "tags": ["a", {"b": "c"}]}

@@ -15,6 +15,7 @@ from tests.support.fuzzing import EXAMPLES, fuzzed
 from webcall.core.placeholders import (
     FIELD_LIMIT_BYTES,
     TEMPLATE_LIMIT_CHARACTERS,
+    Values,
     check_template,
     fill,
 )
@@ -84,11 +85,11 @@ def test_metadata_never_breaks_a_good_template(
     """Where filling works without metadata, any metadata gives a bounded field or `InvalidMetadata`."""
     check_template(template)
     try:
-        fill(template, metadata={}, defaults=defaults, text_only=text_only)
+        fill(template, Values({}, defaults, text_only=text_only))
     except TemplateError:
         assume(False)
     try:
-        text = fill(template, metadata=metadata, defaults=defaults, text_only=text_only)
+        text = fill(template, Values(metadata, defaults, text_only=text_only))
     except InvalidMetadata:
         return
     assert len(text.encode()) <= FIELD_LIMIT_BYTES
@@ -107,7 +108,7 @@ def test_any_text_is_filled_or_refused(template: str, metadata: dict[str, Any]) 
     else:
         refused = False
     try:
-        fill(template, metadata=metadata, defaults={}, text_only=False)
+        fill(template, Values(metadata, {}, text_only=False))
     except TemplateError:
         assert refused
     except InvalidMetadata:
@@ -125,9 +126,7 @@ def test_value_is_never_a_template(value: str, items: list[str]) -> None:
     """A string renders as it is, however often it stands in sections and whatever tags it holds."""
     text = fill(
         "{{v}}|{{{v}}}|{{&o.v}}|{{call.v}}|{{#l}}{{.}};{{/l}}|{{o}}|{{d}}",
-        metadata={"v": value, "o": {"v": value}, "l": items},
-        defaults={"d": value},
-        text_only=False,
+        Values({"v": value, "o": {"v": value}, "l": items}, {"d": value}, text_only=False),
     )
     as_object = json.dumps({"v": value}, ensure_ascii=False, separators=(",", ":"))
     assert text == "|".join([value] * 4 + ["".join(f"{item};" for item in items), as_object, value])
@@ -144,9 +143,7 @@ def test_call_is_never_shadowed(
     try:
         text = fill(
             own + f"{{{{#{section}}}}}{own}{{{{/{section}}}}}",
-            metadata=metadata,
-            defaults=defaults,
-            text_only=text_only,
+            Values(metadata, defaults, text_only=text_only),
         )
     except InvalidMetadata:
         assume(False)
@@ -205,7 +202,7 @@ def test_it_fills_as_pystache_does(template: str, metadata: dict[str, Any]) -> N
     """Where the contract says nothing of its own, a template is filled as by a whole library of Mustache."""
     renderer = Renderer(escape=str, missing_tags="ignore", string_encoding="utf-8")
     expected = renderer.render(template, metadata)
-    assert fill(template, metadata=metadata, defaults={}, text_only=False) == expected
+    assert fill(template, Values(metadata, {}, text_only=False)) == expected
 
 
 @settings(fuzzed, max_examples=-(-EXAMPLES.inputs // 4))
@@ -227,7 +224,7 @@ def test_the_longest_text_takes_no_longer_than_its_length_asks(unit: str, start:
     text = start + unit * ((TEMPLATE_LIMIT_CHARACTERS - len(start)) // len(unit))
     before = time.thread_time()
     try:
-        fill(text, metadata={"a": "b"}, defaults={}, text_only=False)
+        fill(text, Values({"a": "b"}, {}, text_only=False))
     except (TemplateError, InvalidMetadata):
         pass
     # A quarter of a second on a slow machine; quadratic time would be minutes. Of this thread alone.

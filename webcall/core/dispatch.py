@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from webcall.core.placeholders import fill
+from webcall.core.placeholders import Values, fill
 from webcall.errors import RecordError, TemplateError
 from webcall.interfaces import Assistant
 from webcall.json_writing import as_text
@@ -29,14 +29,13 @@ def filled_definition(
     `TemplateError` if a text cannot be parsed.
     """
     definition: dict[str, Any] = as_json_value(assistant.record)
+    values = Values(metadata, assistant.placeholder_defaults, text_only=text_only)
     texts = (assistant.prompt, assistant.start_instruction)
     for name, text in zip(FILLED_FIELDS, texts, strict=True):
         if not text:
             continue
         try:
-            definition[name] = fill(
-                text, metadata=metadata, defaults=assistant.placeholder_defaults, text_only=text_only
-            )
+            definition[name] = fill(text, values)
         except TemplateError as error:
             error.field = name
             raise

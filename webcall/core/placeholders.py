@@ -1,6 +1,6 @@
 """Placeholders in an assistant's texts: Mustache, filled with the caller's metadata. Pure.
 
-pystache parses and walks the template. What a name means, what counts as present and how a value
+pystache parses the template and walks its sections. What a name means, what counts as present and how a value
 becomes text is decided here, since pystache's own rules would call functions, read attributes of
 objects and render `None`.
 
@@ -18,7 +18,8 @@ from typing import Any
 
 from pystache.renderengine import RenderEngine
 
-from webcall.core.placeholders_parsing import Path, Template, parse
+from webcall.core.placeholders_parsing import parse
+from webcall.core.placeholders_tree import Path, Template
 from webcall.errors import InvalidMetadata, TemplateError
 from webcall.records import as_json_value
 
@@ -52,11 +53,26 @@ def check_template(text: str) -> None:
     _check_size(_parsed(text).fixed_bytes)
 
 
-def fill(text: str, *, metadata: Mapping[str, Any], defaults: Mapping[str, Any], text_only: bool) -> str:
-    """Return the template filled in.
+class Values:
+    """What the names in an assistant's texts mean for one call."""
 
-    `metadata` holds the caller's pairs as JSON gives them; `defaults` are the assistant's
-    `assistant_placeholder_defaults` as stored; `text_only` is what `{{call.text_only}}` reads.
+    def __init__(self, metadata: Mapping[str, Any], defaults: Mapping[str, Any], *, text_only: bool) -> None:
+        """Take the caller's pairs as JSON gives them, and what else the texts can read.
+
+        `defaults` are the assistant's `assistant_placeholder_defaults` as stored; `text_only` is what
+        `{{call.text_only}}` reads.
+        """
+        self.defaults = as_json_value(defaults)
+        self.root = _merged(self.defaults, metadata)
+        self.call = {**self.root, "call_type": "web", "text_only": text_only}
+
+    def without_metadata(self) -> Values:
+        """Return those of a call without any metadata."""
+        return Values({}, self.defaults, text_only=self.call["text_only"])
+
+
+def fill(text: str, values: Values) -> str:
+    """Return the template filled in.
 
     Raises `TemplateError` if the assistant is at fault (the template, or a field that is too large
     even without metadata) and `InvalidMetadata` if the metadata makes the field larger than
@@ -68,12 +84,12 @@ def fill(text: str, *, metadata: Mapping[str, Any], defaults: Mapping[str, Any],
     if "{{" not in text:
         return text
     try:
-        return _render(template, metadata, defaults, text_only)
+        return _render(template, values)
     except _Stop as stop:
         reason = str(stop)
     # Who is at fault? What fails without metadata would fail for every caller.
     try:
-        _render(template, {}, defaults, text_only)
+        _render(template, values.without_metadata())
     except _Stop as stop:
         raise TemplateError(f"without any metadata, {stop} in the text or the defaults") from None
     raise InvalidMetadata(f"With this metadata, {reason} in metadata.")
@@ -100,24 +116,20 @@ def _parsed(text: str) -> Template:
     return parse(text)
 
 
-def _render(
-    template: Template, metadata: Mapping[str, Any], defaults: Mapping[str, Any], text_only: bool
-) -> str:
+def _render(template: Template, values: Values) -> str:
     try:
-        filled: str = template.tree.render(_ENGINE, _Context(metadata, defaults, text_only))
+        return template.tree.render(_ENGINE, _Context(values))
     except RecursionError:
         raise _Stop("the values are nested too deep: use fewer levels") from None
-    return filled
 
 
 class _Context:
     """One rendering: where names are looked up, and what it has used so far."""
 
-    def __init__(self, metadata: Mapping[str, Any], defaults: Mapping[str, Any], text_only: bool) -> None:
-        self._defaults = as_json_value(defaults)
-        root = _merged(self._defaults, metadata)
-        self._call = {**root, "call_type": "web", "text_only": text_only}
-        self._stack: list[Any] = [root]
+    def __init__(self, values: Values) -> None:
+        self._defaults = values.defaults
+        self._call = values.call
+        self._stack: list[Any] = [values.root]
         self._steps_left = STEP_LIMIT
         self._bytes_left = FIELD_LIMIT_BYTES
 
@@ -138,12 +150,32 @@ class _Context:
             raise _Stop("a field would take too many steps to fill: use shorter lists")
 
     def resolve(self, path: Path) -> _Value:
+        """Return what a section's name means here."""
+        return _Value(self, self._meant_by(path))
+
+    def text(self, path: Path) -> str:
+        """Return the text of what a variable's name means here, as the contract writes it, counted."""
+        value = self._meant_by(path)
+        if value is None:
+            return ""
+        try:
+            text = value if isinstance(value, str) else _json(value)
+            size = len(text) if text.isascii() else len(text.encode())
+        except ValueError:
+            raise _Stop(
+                "a value cannot be written (half of a surrogate pair, or a number of thousands of digits):"
+                " fix it"
+            ) from None
+        self.count_text(size)
+        return text
+
+    def _meant_by(self, path: Path) -> Any:
         """Return what a tag's name means here; what is missing is like null."""
         self.count_steps(1 + (len(path) + len(self._stack)) // _LOOKS_PER_STEP)
         value = self._find(path)
         if value is _MISSING:
             value = _walk(self._defaults, path)
-        return _Value(self, None if value is _MISSING else value)
+        return None if value is _MISSING else value
 
     def _find(self, path: Path) -> Any:
         if not path:
@@ -160,7 +192,7 @@ class _Context:
 
 
 class _Value:
-    """A value as pystache sees it: its truth, its items and its text follow the contract."""
+    """A section's value as pystache sees it: its truth and its items follow the contract."""
 
     __slots__ = ("_context", "value")
 
@@ -179,28 +211,12 @@ class _Value:
             self._context.count_steps(1)
             yield _Value(self._context, item)
 
-    def text(self) -> str:
-        """Return the value as the contract writes it, counted."""
-        if self.value is None:
-            return ""
-        try:
-            text = self.value if isinstance(self.value, str) else _json(self.value)
-            size = len(text.encode())
-        except ValueError:
-            raise _Stop(
-                "a value cannot be written (half of a surrogate pair, or a number of thousands of digits):"
-                " fix it"
-            ) from None
-        self._context.count_text(size)
-        return text
-
 
 _json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-# Has no state of a rendering, so that all threads can share it. Partials are refused when parsing.
-_ENGINE = RenderEngine(
-    literal=str, escape=str, resolve_context=_Context.resolve, resolve_partial=None, to_str=_Value.text
-)
+# Walks sections. Has no state of a rendering, so that all threads can share it. Partials are refused when
+# parsing.
+_ENGINE = RenderEngine(resolve_context=_Context.resolve)
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

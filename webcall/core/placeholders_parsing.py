@@ -16,10 +16,8 @@ from typing import Any
 from pystache import parser as mustache
 from pystache.parsed import ParsedTemplate
 
+from webcall.core.placeholders_tree import Path, Template, Text, Tree, Variable
 from webcall.errors import TemplateError
-
-Path = tuple[str, ...]
-"""A dotted name in its parts; empty for `{{.}}`, the current item."""
 
 # pystache renders by recursion, three frames a section; Python's limit is 1,000 frames.
 NESTING_LIMIT = 100
@@ -30,19 +28,6 @@ _SHOWN_CHARACTERS = 40
 _NEWLINE = "\n"
 _SIGILS = tuple("!>&/#^=")
 _OPENERS = ("#", "^")
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A parsed template: read-only from here on, and so shared by all threads.
-
-    `tree.render(engine, context)` calls `context.count_text(n)` for each run of text of n bytes of
-    UTF-8, and the engine's `resolve_context(context, path)` with a `Path` in place of a name.
-    """
-
-    tree: Any
-    fixed_bytes: int
-    """UTF-8 bytes of the text that is rendered whatever the values are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +147,6 @@ class _Parser(mustache._Parser):  # type: ignore[misc]  # pystache has no types
         self._template_re = self._tags
 
 
-class _Text:
-    """A run of the template's own text, counted each time it is rendered."""
-
-    __slots__ = ("size", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.size = len(text.encode())
-
-    def render(self, engine: Any, context: Any) -> str:
-        context.count_text(self.size)
-        return self.text
-
-
 def parse(text: str) -> Template:
     """Return the parsed template. Raises `TemplateError`, and nothing else, if it cannot be parsed."""
     try:
@@ -186,31 +157,33 @@ def parse(text: str) -> Template:
         ) from None
     tags = _Tags()
     try:
-        tree = _Parser(tags).parse(text)
+        parsed = _Parser(tags).parse(text)
     except mustache.ParsingError as error:
         # Not chained: pystache's message may name the wrong section, and quotes names in full.
         stray = error.info.tag_type == "/"
         raise (tags.stray_close(text) if stray else tags.unclosed(text)) from None
-    _prepare(tree)
-    return Template(tree, sum(node.size for node in tree._parse_tree if isinstance(node, _Text)))
+    tree = _prepared(parsed)
+    return Template(tree, sum(node.size for node in tree.nodes if isinstance(node, Text)))
 
 
-def _prepare(tree: ParsedTemplate) -> None:
+def _prepared(parsed: ParsedTemplate) -> Tree:
     """Drop comments, make text count itself, and split names once instead of at each rendering."""
-    kept = [node for node in tree._parse_tree if not isinstance(node, mustache._CommentNode)]
+    kept = [node for node in parsed._parse_tree if not isinstance(node, mustache._CommentNode)]
     nodes: list[Any] = []
     for is_text, run in groupby(kept, key=lambda node: isinstance(node, str)):
         if is_text:
-            nodes.append(_Text("".join(run)))
+            nodes.append(Text("".join(run)))
             continue
         for node in run:
             node.key = _path(node.key)
             if isinstance(node, mustache._SectionNode):
-                _prepare(node.parsed)
+                node.parsed = _prepared(node.parsed)
             elif isinstance(node, mustache._InvertedNode):
-                _prepare(node.parsed_section)
+                node.parsed_section = _prepared(node.parsed_section)
+            else:
+                node = Variable(node.key)
             nodes.append(node)
-    tree._parse_tree = nodes
+    return Tree(nodes)
 
 
 def _path(name: str) -> Path:
