@@ -52,7 +52,7 @@ def changed_conf(folder: Path, line: str) -> Path:
     conf = folder / "conf.py"
     conf.write_text(
         "from pathlib import Path\n"
-        "from webcall.serving import worker\n"
+        "from webcall.serving import reading\n"
         f"exec(Path({str(ROOT / 'gunicorn.conf.py')!r}).read_text())\n"
         f"{line}\n"
     )
@@ -117,7 +117,7 @@ def test_a_body_that_drips_has_an_end(
     make_service: Callable[[Mapping[str, str]], Service], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """However small its pauses: a key that was good at its beginning may have been revoked since."""
-    conf = changed_conf(tmp_path, "worker.MOST_READING_S = 1.0")
+    conf = changed_conf(tmp_path, "reading.MOST_READING_S = 1.0")
     fake = FakeLiveKit()
     settings = {"WEBCALL_WORKERS": "1", "GUNICORN_CMD_ARGS": f"--config={conf}"}
     service = make_service(fake.environment | store_records("env", tmp_path, request) | settings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +17,7 @@ from gunicorn.workers.gthread import TConn
 
 from tests.support.raw_requests import lines
 from webcall.serving.bodies import close_behind_unread
-from webcall.serving.worker import Worker
+from webcall.serving.reading import MOST_READING_S, Reading
 
 # One TLS record (16 KiB at most), of which gunicorn reads the first half with the head.
 BODY = b"b" * 14_000
@@ -54,11 +56,11 @@ def test_what_tls_holds_of_a_body_has_come(
 def test_what_is_read_no_more_is_answered_in_tls(connection: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
     """A request that has come, and whose answer takes long, gets it enciphered, as ever."""
     client, server = connection
-    worker = object.__new__(Worker)
     conn = TConn(Config(), server, ("127.0.0.1", 40000), ("127.0.0.1", 8000))
     server.setblocking(True)
-    worker.reading = {conn: 0.0}
-    worker.stop_reading(1.0)
-    assert not worker.reading
+    reading = Reading()
+    reading.begin(conn)
+    reading.stop(time.monotonic() + MOST_READING_S)
+    assert select.select([server], [], [], 0)[0], "it is read on"
     server.sendall(b"the answer")
     assert client.recv(100) == b"the answer"

@@ -16,6 +16,7 @@ from webcall.serving.lingering import Lingering
 from webcall.serving.own_core import OwnCore
 from webcall.serving.parked import Parked
 from webcall.serving.queues import Queues
+from webcall.serving.reading import Reading
 from webcall.serving.worker import Worker
 
 REQUEST = b"GET /health HTTP/1.1\r\n\r\n"
@@ -34,7 +35,7 @@ class Late(Worker):
         self.silent, self.idle = (Parked(self.poller, 0, self.begin) for _ in range(2))
         self.half_sent = HalfSent(self.poller, 0, self.begin)
         self.lingering = Lingering(self.poller, self.close)
-        self.reading = {}
+        self.reading = Reading()
         self.begun: list[Any] = []
         self.closed: list[Any] = []
 

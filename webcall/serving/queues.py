@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,15 +19,20 @@ CROWDED_S = 0.05
 _EASE_EVERY_S, _FEWEST_CALLS = 0.1, 64
 
 Kind = Literal["call", "other"]
+Admission = Literal["thread", "waits", "turned away"]
 
 
 class Queues:
-    """Counts the threads in use, and keeps those who wait for one: calls apart from all else."""
+    """Counts the threads in use, and keeps those who wait for one: calls apart from all else.
+
+    `take_thread` and `put_back` may be called in any thread, all else in the main one.
+    """
 
     def __init__(self, threads: int, places: int) -> None:
         """Take how many threads there are, and how many of them calls may have."""
         self._threads = threads
         self._places = places
+        self._lock = threading.Lock()
         self._running: dict[Kind, int] = {"call": 0, "other": 0}
         # With each connection the moment at which it is turned away.
         self._waiting: dict[Kind, deque[tuple[Any, float]]] = {"call": deque(), "other": deque()}
@@ -35,26 +41,40 @@ class Queues:
 
     def take_thread(self, kind: Kind) -> bool:
         """Take a thread for a request that has just begun; False if there is none for it now."""
-        if self._waiting[kind] or not self._has_thread(kind):
-            return False
-        self._running[kind] += 1
-        return True
+        with self._lock:
+            if self._waiting[kind] or not self._has_thread(kind):
+                return False
+            self._running[kind] += 1
+            return True
 
-    def take_place(self, conn: Any, kind: Kind) -> bool:
-        """Let a connection wait for a thread; False if it would wait for too long."""
-        queue = self._waiting[kind]
-        now = time.monotonic()
-        if kind == "other":
-            queue.append((conn, now + _OTHERS_WAIT_S))
-        elif queue and queue[0][1] < now + MAX_WAIT_S - STANDING_S:
-            return False
-        else:
-            queue.append((conn, now + MAX_WAIT_S))
-        return True
+    def put_back(self, kind: Kind) -> bool:
+        """Give a thread back; False if somebody waits, and the main thread has to `give_back` this one."""
+        with self._lock:
+            if any(self._waiting.values()):
+                return False
+            self._running[kind] -= 1
+            return True
+
+    def admit(self, conn: Any, kind: Kind) -> Admission:
+        """Take a thread for a connection whose request has begun, or let it wait for one.
+
+        It is turned away if it would wait for too long.
+        """
+        with self._lock:
+            queue = self._waiting[kind]
+            if not queue and self._has_thread(kind):
+                self._running[kind] += 1
+                return "thread"
+            now = time.monotonic()
+            if kind == "call" and queue and queue[0][1] < now + MAX_WAIT_S - STANDING_S:
+                return "turned away"
+            queue.append((conn, now + (MAX_WAIT_S if kind == "call" else _OTHERS_WAIT_S)))
+            return "waits"
 
     def give_up(self, kind: Kind) -> None:
         """Give a thread back that was taken and is not to be had."""
-        self._running[kind] -= 1
+        with self._lock:
+            self._running[kind] -= 1
 
     def give_back(self, kind: Kind, late_s: float, now: float) -> Iterator[tuple[Any, Kind]]:
         """Give a thread back, and give those who get one now, the thread taken for each.
@@ -62,13 +82,9 @@ class Queues:
         `late_s` is how late the main thread has learnt that the request is done.
         """
         self._ease(late_s, now)
-        self._running[kind] -= 1
-        waiting: Kind
-        for waiting in ("other", "call"):
-            queue = self._waiting[waiting]
-            while queue and self._has_thread(waiting):
-                self._running[waiting] += 1
-                yield queue.popleft()[0], waiting
+        self.give_up(kind)
+        while (found := self._next()) is not None:
+            yield found
 
     def expired(self, now: float) -> Iterator[Any]:
         """Give those who have waited for too long, out of the queues already."""
@@ -80,8 +96,18 @@ class Queues:
         """Return the moment at which somebody will have waited for too long, `latest` at the latest."""
         return min([latest, *(queue[0][1] for queue in self._waiting.values() if queue)])
 
+    def _next(self) -> tuple[Any, Kind] | None:
+        """Return who has waited for longest and gets a thread, all else before calls; None if nobody does."""
+        kind: Kind
+        with self._lock:
+            for kind in ("other", "call"):
+                if self._waiting[kind] and self._has_thread(kind):
+                    self._running[kind] += 1
+                    return self._waiting[kind].popleft()[0], kind
+        return None
+
     def _has_thread(self, kind: Kind) -> bool:
-        """Return whether a thread is free; calls leave some for all else."""
+        """Return whether a thread is free; calls leave some for all else. The lock is held."""
         if sum(self._running.values()) >= self._threads:
             return False
         return kind == "other" or self._running["call"] < self._most_calls
