@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_a_list_of_origins_names_the_page(make_app: MakeApp, environment: dict[s
         assert answer.headers.getlist(ALLOW) == [PAGE], name
         assert "Origin" in answer.vary
         assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origins", [["*"], [PAGE]])
+def test_no_page_reads_the_metrics(
+    make_app: MakeApp, environment: dict[str, str], origins: list[str]
+) -> None:
+    """Whatever the settings let pages read, /metrics is not among it, nor what else stands at its address."""
+    client = make_app(environment, http={"cors_origins": origins}).test_client()
+    for path, method in itertools.product(("/metrics", "//metrics"), ("GET", "POST", "OPTIONS")):
+        # As the server gives it: the test's client would take `//metrics` for a host.
+        answer = client.open(method=method, headers=preflight(), environ_overrides={"PATH_INFO": path})
+        assert ALLOW not in answer.headers, (path, answer.status)
+    assert ALLOW in client.get("/health", headers={"Origin": PAGE}).headers
 
 
 def test_off_says_nothing(make_app: MakeApp, environment: dict[str, str]) -> None:

@@ -36,7 +36,7 @@ def init_app(app: Flask, services: Services) -> None:
     app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's own default provider has it
     errors.init_app(app)
-    headers.init_app(app)
+    headers.init_app(app, cors.for_scripts(services.config.http.cors_origins))
     requests.init_app(app)
     if services.traces is not None:
         tracing.init_app(app, services.traces)

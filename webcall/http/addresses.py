@@ -6,8 +6,10 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from flask import Flask, request
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webcall.http import current
 
 # Of a client at a Unix socket, and of a proxy that names no address: they share one.
 UNKNOWN = "unknown"
@@ -32,7 +34,7 @@ def init_app(app: Flask, trusted_proxies: int) -> None:
 
 def client_address() -> str:
     """Return what the request's client is counted under: its IPv4 address, or the /64 of an IPv6 one."""
-    return counted_as(request.remote_addr or "")
+    return counted_as(current.request().remote_addr or "")
 
 
 def counted_as(address: str) -> str:

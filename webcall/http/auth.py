@@ -6,13 +6,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 
-from flask import current_app, g, request
-from werkzeug.datastructures import Headers
-
 from webcall.core.lookup import KeyRing
 from webcall.core.permissions import check_origin
 from webcall.core.services import Services
 from webcall.errors import Unauthorized
+from webcall.http import current
 from webcall.http.addresses import client_address
 from webcall.http.limits import limits
 from webcall.http.requests import note
@@ -23,12 +21,12 @@ SCHEME = "bearer"
 
 def services() -> Services:
     """Return the services of the application that answers."""
-    return cast(Services, current_app.extensions["webcall"])
+    return cast(Services, current.application().extensions["webcall"])
 
 
 def caller() -> Caller:
     """Return who was authenticated for this request."""
-    return cast(Caller, g.caller)
+    return cast(Caller, current.kept().caller)
 
 
 def authenticated(view: Callable[..., Any], *, sandbox_id: bool = False) -> Callable[..., Any]:
@@ -44,24 +42,23 @@ def authenticated(view: Callable[..., Any], *, sandbox_id: bool = False) -> Call
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         asked = services()
         with asked.gate.enter():
-            headers = request.headers
             try:
-                who = g.caller = _authenticate(asked.key_ring, headers, sandbox_id)
+                who = current.kept().caller = _authenticate(asked.key_ring, sandbox_id)
             except Unauthorized:
                 limits().failed_authentication(client_address())
                 raise
             note(owner=who.email, key=who.key_id)
-            same_origin = headers.get("Sec-Fetch-Site") == "same-origin"
-            check_origin(who, headers.get("Origin"), same_origin=same_origin)
+            same_origin = current.header("Sec-Fetch-Site") == "same-origin"
+            check_origin(who, current.header("Origin"), same_origin=same_origin)
             limits().request(who, client_address())
             return view(*args, **kwargs)
 
     return wrapper
 
 
-def _authenticate(key_ring: KeyRing, headers: Headers, sandbox_id: bool) -> Caller:
-    sent = headers.get("X-Sandbox-Id") if sandbox_id else None
-    if sent is None or "Authorization" in headers:
+def _authenticate(key_ring: KeyRing, sandbox_id: bool) -> Caller:
+    sent = current.header("X-Sandbox-Id") if sandbox_id else None
+    if sent is None or current.header("Authorization") is not None:
         return key_ring.authenticate(bearer_token())
     found = key_ring.authenticate(_as_sent(sent.strip(" ")))
     if not found.publishable:
@@ -75,7 +72,7 @@ def bearer_token() -> str:
 
     Raises `Unauthorized` if there is none, or if the header is something else.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, token = (current.header("Authorization") or "").partition(" ")
     token = token.strip(" ")
     if scheme.lower() != SCHEME or not token:
         raise Unauthorized

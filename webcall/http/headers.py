@@ -5,23 +5,26 @@ Sources: those of `webcall.core.answer_headers`, which holds what is not for pag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response
+from flask import Flask
 
 from webcall.core.answer_headers import EVERYWHERE
+from webcall.http.cors import ALLOW_ORIGIN, is_hidden
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PERMISSIONS = "Permissions-Policy"
 
 # Of use to documents alone.
-_PAGES = {
+_ON_PAGES = {
     "Cross-Origin-Opener-Policy": "same-origin",
     PERMISSIONS: "microphone=(), camera=(), geolocation=()",
 }
-
-
-_ON_ALL = tuple(EVERYWHERE.items())
-_ON_PAGES = _ON_ALL + tuple(_PAGES.items())
+# Pages with hashed files set their own rule; everything else may hold a token.
+_ON_ALL = {**EVERYWHERE, "Cache-Control": "no-store"}
 
 
 def page_policy(connect: Iterable[str] = ()) -> str:
@@ -36,18 +39,29 @@ def page_policy(connect: Iterable[str] = ()) -> str:
     )
 
 
-def init_app(app: Flask) -> None:
-    """Put the headers on every answer, but for those that a view or a blueprint has set itself.
+def init_app(app: Flask, for_scripts: Mapping[str, str]) -> None:
+    """Put the headers on every answer, but for those that a view, a blueprint or flask-cors has set itself.
 
-    Call it before they are registered: what is done after a request is done in the opposite order.
+    `for_scripts` are those of `webcall.http.cors.for_scripts`. Below Flask: Werkzeug's headers would take
+    longer for each of them than all take here.
     """
+    on_all = _by_lower_name({**_ON_ALL, **for_scripts})
+    on_pages = on_all | _by_lower_name(_ON_PAGES)
+    served = app.wsgi_app
 
-    @app.after_request
-    def harden(response: Response) -> Response:
-        headers = response.headers
-        # Once: each look into the headers goes through all of them.
-        there = {name.lower() for name in headers.keys()}  # noqa: SIM118  # Headers iterates over pairs
-        for name, value in _ON_PAGES if response.mimetype == "text/html" else _ON_ALL:
-            if name.lower() not in there:
-                headers.add(name, value)
-        return response
+    def with_headers(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            there = {name.lower(): value for name, value in headers}
+            wanted = on_pages if there.get("content-type", "").startswith("text/html") else on_all
+            headers += [pair for name, pair in wanted.items() if name not in there]
+            if is_hidden(environ.get("PATH_INFO", "")):
+                headers[:] = [pair for pair in headers if pair[0] != ALLOW_ORIGIN]
+            return start_response(status, headers, *error)
+
+        return served(environ, start)
+
+    app.wsgi_app = with_headers  # type: ignore[method-assign]
+
+
+def _by_lower_name(headers: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {name.lower(): (name, value) for name, value in headers.items()}

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import structlog
-from flask import Flask, current_app
+from flask import Flask
 from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
@@ -20,6 +20,7 @@ from limits.strategies import FixedWindowRateLimiter
 from webcall.core.services import Services
 from webcall.core.storage import in_memory
 from webcall.errors import TooMany
+from webcall.http import current
 from webcall.interfaces import Caller
 from webcall.rates import Rate, parse_rate
 
@@ -120,4 +121,4 @@ def init_app(app: Flask, services: Services) -> None:
 
 def limits() -> Limits:
     """Return the limits of the application that answers."""
-    return cast(Limits, current_app.extensions[_EXTENSION])
+    return cast(Limits, current.application().extensions[_EXTENSION])

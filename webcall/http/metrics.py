@@ -5,12 +5,12 @@ from __future__ import annotations
 import hmac
 import time
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from webcall.core.services import Services
 from webcall.errors import Unauthorized
-from webcall.http import observing
+from webcall.http import current, observing
 from webcall.http.auth import bearer_token
 from webcall.http.envelope import failure
 
@@ -42,13 +42,13 @@ def init_app(app: Flask, services: Services) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        rule, status = request.url_rule, response.status_code
+        rule, status, kept = current.request().url_rule, response.status_code, current.kept()
         route = rule.rule if rule else _NO_ROUTE
         counters.requests.labels(route, str(status)).inc()
-        started = g.get("started")
+        started = kept.get("started")
         if started is not None:
             counters.durations.labels(route).observe(time.perf_counter() - started)
-        _, placed = g.get("placed", (None, None))
+        _, placed = kept.get("placed", (None, None))
         if placed is not None and status < 300 and not placed.repeated:
             counters.calls_created.inc()
         if route.startswith("/web_call/") and status >= 400 and status != 405:

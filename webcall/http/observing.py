@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 
 from webcall.core.calls import CallRequest, PlacedCall
+from webcall.http import current
 from webcall.http.auth import services
 from webcall.http.requests import request_id
 from webcall.interfaces import Caller
@@ -33,22 +34,23 @@ def init_app(app: Flask) -> None:
 
 def remember(call: CallRequest, placed: PlacedCall) -> None:
     """Keep what the request that is being answered asked for and got."""
-    g.placed = (call, placed)
+    current.kept().placed = (call, placed)
 
 
 def reason_of(response: Response) -> str:
     """Return why a request got no call, in the words of `webcall.hookspecs`."""
-    return g.get("refused_because") or _REASONS.get(response.status_code, "failed")
+    return current.kept().get("refused_because") or _REASONS.get(response.status_code, "failed")
 
 
 def _tell(response: Response) -> Response:
     observers = services().observers
     if not observers.there:
         return response
+    request, kept = current.request(), current.kept()
     rule = request.url_rule.rule if request.url_rule else None
     if rule in _ROUTES and request.method == "POST":
-        caller: Caller | None = g.get("caller")
-        call, placed = g.get("placed", (None, None))
+        caller: Caller | None = kept.get("caller")
+        call, placed = kept.get("placed", (None, None))
         if response.status_code < 300 and caller is not None and placed is not None:
             observers.created(
                 CreatedCall(
@@ -69,7 +71,7 @@ def _tell(response: Response) -> Response:
                     status=response.status_code,
                     owner=caller.email if caller else None,
                     key_id=caller.key_id if caller else None,
-                    assistant_id=g.get("asked_for"),
+                    assistant_id=kept.get("asked_for"),
                     request_id=request_id(),
                     at=datetime.now(UTC),
                 )

@@ -10,7 +10,9 @@ import structlog
 from flask import Blueprint, Flask, Response, request
 
 from webcall.core.answer_headers import RESOURCE_POLICY
+from webcall.http import current
 from webcall.http.assets import CALL, LIVEKIT, STATIC, Assets
+from webcall.http.cors import ALLOW_ORIGIN
 
 log = structlog.stdlib.get_logger("webcall.http")
 
@@ -55,8 +57,8 @@ def init_app(app: Flask) -> None:
     @app.after_request
     def for_every_page(response: Response) -> Response:
         # A module from another origin needs CORS, whatever `http.cors_origins` says of the answers to calls.
-        if request.blueprint == blueprint.name:
-            response.headers["Access-Control-Allow-Origin"] = "*"
+        if current.request().blueprint == blueprint.name:
+            response.headers[ALLOW_ORIGIN] = "*"
             response.headers[RESOURCE_POLICY] = "cross-origin"
         return response
 
