@@ -161,6 +161,9 @@ def _caller(key: dict[str, Any]) -> Caller:
     )
 
 
+# For bytes json.loads looks first for the encoding, which takes as long as to read a small record.
+_decode = json.JSONDecoder().decode
+
 _KEY = Loader(KeySchema(), "API key record", _caller)
 _ASSISTANT = Loader(AssistantSchema(), "assistant record", lambda fields: None)
 
@@ -223,6 +226,7 @@ def assistant_from_record(record: Record) -> Assistant:
 
 def _assistant(known: Loaded[None], record: Record) -> Assistant:
     fields = known.fields
+    defaults = fields["assistant_placeholder_defaults"]
     return Assistant(
         id=fields["assistant_id"],
         owner=fields["assistant_created_by_email"],
@@ -230,7 +234,7 @@ def _assistant(known: Loaded[None], record: Record) -> Assistant:
         prompt=fields["assistant_prompt"] or "",
         start_instruction=fields["assistant_start_instruction"] or "",
         # A copy: what one request does to it must not reach the next one's.
-        placeholder_defaults=copy.deepcopy(fields["assistant_placeholder_defaults"]) or {},
+        placeholder_defaults=copy.deepcopy(defaults) if defaults else {},
         agent_name=fields["agent_name"] or None,
         is_active=fields["assistant_is_active"],
         record=record,
@@ -250,7 +254,7 @@ def assistant_for(caller: Caller, record: Record) -> Assistant | None:
 
 def assistant_from_json(text: bytes) -> Assistant:
     """Return what a store answers about a record that is a JSON text, and the caller's; raises as above."""
-    return _active(_assistant(_ASSISTANT.kept_of_json(text), json.loads(text)))
+    return _active(_assistant(_ASSISTANT.kept_of_json(text), _decode(text.decode())))
 
 
 def _active(assistant: Assistant) -> Assistant:
@@ -259,16 +263,22 @@ def _active(assistant: Assistant) -> Assistant:
     return assistant
 
 
+# Tuples made once: a union would be made with each call, and a record has many values. A dict is a Mapping,
+# which takes longer to find out.
+_AS_IT_IS = (str, bool, int)
+_OBJECT = (dict, Mapping)
+
+
 def as_json_value(value: Any) -> Any:
     """Return `value` in the forms that JSON has; what it has none for becomes a string.
 
     Times become RFC 3339, ObjectIds and the like their `str`.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, _AS_IT_IS):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, _OBJECT):
         return {str(name): as_json_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json_value(item) for item in value]

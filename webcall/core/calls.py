@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +29,7 @@ from webcall.errors import (
 )
 from webcall.interfaces import Assistant, Caller
 
+_CLOCKS_AGREE = timedelta(seconds=MOST_S)
 # A clash of names is one in four thousand million for each living room of the same assistant.
 _DRAWS = 8
 
@@ -105,7 +105,7 @@ class Calls:
             raise TextOnlyUnsupported
         definition = filled_definition(assistant, request.metadata, text_only=request.text_only)
         for candidate in self._candidates(caller, request, visit):
-            with contextlib.suppress(NameTaken):
+            try:
                 with (
                     self._lease(candidate, caller, request, visit) as lease,
                     self._written(candidate, caller, request) as entry,
@@ -113,7 +113,9 @@ class Calls:
                     placed = self._take(candidate, assistant, definition, request)
                     entry.keep(repeated=placed.repeated)
                     lease.keep()
-                return placed
+            except NameTaken:
+                continue
+            return placed
         if visit.idempotency_key is not None:
             raise TooManyCalls(LEEWAY_S, _ALL_WAIT)
         raise LiveKitError("answer", f"{_DRAWS} names in a row belonged to living rooms")
@@ -181,7 +183,7 @@ class Calls:
         if earlier is not None and not earlier.entered:
             # The room closes with nobody in it soon after the first token's end: no later one may do.
             token = self._token(candidate, request, earlier.expires_at)
-        elif abs(self._rooms.now() + join_window - token.expires_at) > timedelta(seconds=MOST_S):
+        elif abs(self._rooms.now() + join_window - token.expires_at) > _CLOCKS_AGREE:
             # By LiveKit's answer its clock is far off: by it, the token has ended, or has not begun.
             token = self._token(candidate, request, join_window)
         server_url = self._config.livekit.server_url

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,18 +120,26 @@ class Leases:
         self._limits = limits
         self._call = call
 
-    @contextmanager
-    def held(self, room: str, caller: Caller, address: str, *, waits_s: float) -> Iterator[Lease]:
+    def held(
+        self, room: str, caller: Caller, address: str, *, waits_s: float
+    ) -> AbstractContextManager[Lease]:
         """Hold a lease for a room that is created inside the block; give it back unless it is kept.
 
         `waits_s` is how long the room waits for somebody to join. Raises `TooManyCalls`; and
         `LimitsUnavailable` if the storage is down and required.
         """
+        most_calls, most_waiting = self._most(caller)
+        if most_calls is None and most_waiting is None:
+            return nullcontext(Lease())
+        waits = waits_s + GRACE_S
+        lasts = self._call.max_duration_s + waits if self._call.max_duration_s else LONGEST_S
+        return self._held(Wanted(room, caller.counted_as, most_calls, address, most_waiting, waits, lasts))
+
+    @contextmanager
+    def _held(self, wanted: Wanted) -> Iterator[Lease]:
         lease = Lease()
-        wanted = self._wanted(room, caller, address, waits_s)
         answer: Taken | Full = Taken(fresh=False)
-        if wanted.most_calls is not None or wanted.most_waiting is not None:
-            answer = self._health.ask(lambda: self._store.take(wanted), answer)
+        answer = self._health.ask(lambda: self._store.take(wanted), answer)
         if isinstance(answer, Full):
             told = TOO_MANY_CALLS if answer.by_calls else TOO_MANY_WAITING
             raise TooManyCalls(math.ceil(min(answer.next_end_s, MOST_RETRY_AFTER_S)), told)
@@ -141,17 +149,16 @@ class Leases:
             # What an earlier request took is not this one's to give back.
             if answer.fresh and not lease.kept:
                 with suppress(LimitsUnavailable):
-                    self._health.ask(lambda: self._store.end(room), None)
+                    self._health.ask(lambda: self._store.end(wanted.room), None)
 
-    def _wanted(self, room: str, caller: Caller, address: str, waits_s: float) -> Wanted:
+    def _most(self, caller: Caller) -> tuple[int | None, int | None]:
+        """Return how many calls the key may have at once, and its address waiting rooms; None: any number."""
         most_calls, most_waiting = caller.max_concurrent_calls, None
         if caller.publishable:
             most_waiting = self._limits.waiting_per_address or None
             if most_calls is None:
                 most_calls = self._limits.publishable_max_concurrent_calls or None
-        waits = waits_s + GRACE_S
-        lasts = self._call.max_duration_s + waits if self._call.max_duration_s else LONGEST_S
-        return Wanted(room, caller.counted_as, most_calls, address, most_waiting, waits, lasts)
+        return most_calls, most_waiting
 
     def on_event(self, event: RoomEvent) -> None:
         """Follow LiveKit's event. Repeated events and those out of order do no harm.

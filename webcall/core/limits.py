@@ -12,6 +12,7 @@ MAX_DEPTH = 16
 MAX_ID_CHARACTERS = 100
 # LiveKit takes names of 256 bytes; a room's name is the id and nine more.
 MAX_ID_BYTES = 240
+_NESTING = (dict, list)
 
 
 def assistant_id_fits(assistant_id: str) -> bool:
@@ -33,8 +34,12 @@ def check_metadata(metadata: dict[str, Any]) -> None:
 
 
 def _deeper_than(value: Any, levels: int) -> bool:
-    if isinstance(value, dict):
-        return levels == 0 or any(_deeper_than(item, levels - 1) for item in value.values())
-    if isinstance(value, list):
-        return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
+    if not isinstance(value, _NESTING):
+        return False
+    if levels == 0:
+        return True
+    # `any` of a generator would take longer than all else that is looked at here.
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, _NESTING) and _deeper_than(item, levels - 1):
+            return True
     return False

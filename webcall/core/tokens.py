@@ -88,14 +88,14 @@ def mint(
     It may subscribe, publish data (typed chat travels as data), and publish the microphone, or
     nothing if `text_only`. What each grant allows: https://docs.livekit.io/home/get-started/authentication/
     """
-    expires_at = (now + ttl).astimezone(UTC).replace(microsecond=0)
-    # AccessToken.to_jwt reads the clock itself; the answer's `expires_at` has to be the very same moment.
+    expires = int((now + ttl).timestamp())
+    # AccessToken.to_jwt reads the clock itself; the token's `expires_at` has to be the very same moment.
     claims: dict[str, Any] = {
         "video": {**(_TYPING if text_only else _TALKING), "room": room},
         "iss": api_key,
         "sub": identity,
         "nbf": int(now.timestamp()),
-        "exp": int(expires_at.timestamp()),
+        "exp": expires,
     }
     if participant is not None:
         shown = {
@@ -104,4 +104,4 @@ def mint(
             "attributes": dict(participant.attributes),
         }
         claims |= {name: value for name, value in shown.items() if value}
-    return Token(_signed(as_bytes(claims), api_secret), identity, expires_at)
+    return Token(_signed(as_bytes(claims), api_secret), identity, datetime.fromtimestamp(expires, UTC))

@@ -24,9 +24,9 @@ def failure(
 
 
 def success(message: str, data: dict[str, Any]) -> Response:
-    """Return a whole answer that reports success: flask-smorest sends it as it is.
+    """Return a whole answer that reports success.
 
-    What a view returns instead it would pass through the schema that documents it, field by field.
+    What a view returns instead flask-smorest passes through the schema that documents it, field by field.
     """
     return _answer(200, envelope(message, data, success=True))
 

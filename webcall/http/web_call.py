@@ -28,18 +28,12 @@ class CallBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no ty
     ARGUMENTS_PARSER = QueryParser()
 
     def alt_response(self, *args: Any, **kwargs: Any) -> Callable[[View], View]:
-        """Document another answer, as flask-smorest does, and leave the view as it is.
+        """Document an answer that the view gives whole, as flask-smorest does."""
+        return _only_documented(super().alt_response(*args, **kwargs))
 
-        flask-smorest wraps the view for each of them, in a function that only calls on: of nine, a request
-        felt it.
-        """
-        document = super().alt_response(*args, **kwargs)
-
-        def decorator(view: View) -> View:
-            view._apidoc = document(view)._apidoc  # type: ignore[attr-defined]  # where flask-smorest looks
-            return view
-
-        return decorator
+    def doc(self, **kwargs: Any) -> Callable[[View], View]:
+        """Add to what is documented of a view, as flask-smorest does."""
+        return _only_documented(super().doc(**kwargs))
 
     def arguments(self, schema: Schema, *, location: str = "json", **kwargs: Any) -> Callable[[View], View]:
         """Give the view what the request's body or query holds, as flask-smorest does.
@@ -61,13 +55,26 @@ class CallBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no ty
         return decorator
 
 
+def _only_documented(document: Callable[[View], View]) -> Callable[[View], View]:
+    """Let one of flask-smorest's decorators document a view, and leave the view as it is.
+
+    flask-smorest wraps it for each of them, in a function that only calls on: of ten, a request felt it.
+    """
+
+    def decorator(view: View) -> View:
+        view._apidoc = document(view)._apidoc  # type: ignore[attr-defined]  # where flask-smorest looks
+        return view
+
+    return decorator
+
+
 blueprint = CallBlueprint("web_call", __name__, url_prefix="/web_call", description="Start a call.")
 
 
 @blueprint.post("/get_token")
 @authenticated
 @blueprint.arguments(TokenRequest(), example=REQUEST)
-@blueprint.response(200, TokenAnswer, description="Token generated.", example=TOKEN)
+@blueprint.alt_response(200, schema=TokenAnswer, description="Token generated.", example=TOKEN)
 @blueprint.alt_response(400, schema=Failure, **FAILURES[400])
 @blueprint.alt_response(401, schema=Failure, **FAILURES[401])
 @blueprint.alt_response(403, schema=Failure, **FAILURES[403])
