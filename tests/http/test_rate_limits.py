@@ -178,6 +178,26 @@ def test_redis_says_when_to_come_back(
     assert statuses(client, KEY, 1) == [200]
 
 
+def test_the_end_leaves_no_connection_to_redis(
+    make_app: MakeApp, environment: dict[str, str], redis_server: RedisServer
+) -> None:
+    """The connections over which rates are counted are closed with all else."""
+    with redis_server.client() as looking:
+
+        def connected() -> set[str]:
+            return {one["id"] for one in looking.client_list()}
+
+        before = connected()
+        app = make_app(environment, limits={"storage_uri": redis_server.uri})
+        assert statuses(app.test_client(), KEY, 1) == [200]
+        assert connected() - before
+        app.extensions["webcall"].close()
+        until = time.monotonic() + 20
+        while connected() - before:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
 def failures(port: int) -> float:
     text = get(port, "/metrics").body.decode()
     [line] = [line for line in text.splitlines() if line.startswith("webcall_limits_storage_failures_total")]

@@ -102,13 +102,19 @@ class StorageHealth:
         self._lock = threading.Lock()
         self._down = False
         self._again_at = 0.0
-        self._when_down: list[Callable[[], object]] = []
+        self._kept: list[Callable[[], object]] = []
         self.failures = 0
         """How often it was asked, or left alone, without an answer: what was let through uncounted."""
 
-    def when_down(self, do: Callable[[], object]) -> None:
-        """Let something be done at the beginning of each outage, such as dropping kept connections."""
-        self._when_down.append(do)
+    def keeps(self, drop: Callable[[], object]) -> None:
+        """Let kept connections be dropped at the beginning of each outage, and at the end."""
+        self._kept.append(drop)
+
+    def close(self) -> None:
+        """Drop the kept connections."""
+        for drop in self._kept:
+            with suppress(Exception):
+                drop()
 
     def ask(self, exchange: Callable[[], T], otherwise: T) -> T:
         """Return what `exchange` returns, or `otherwise` while the storage is down.
@@ -149,9 +155,8 @@ class StorageHealth:
             first, self._down = not self._down, True
             self._again_at = self._clock() + PAUSE_S
         if first:
-            for do in self._when_down:
-                with suppress(Exception):
-                    do()
+            # They may be as dead as the one that failed.
+            self.close()
             effect = "calls get 503 until it answers" if self._required else "calls pass uncounted meanwhile"
             log.error("limits storage down", effect=effect, **describe(error))
 
