@@ -160,7 +160,7 @@ class Calls:
         return self._ledger.written(entry, waits_s=self._waits_s(request))
 
     def _waits_s(self, request: CallRequest) -> float:
-        return self._join_window(request).total_seconds() + LEEWAY_S
+        return self._join_s(request) + LEEWAY_S
 
     def _take(
         self,
@@ -170,7 +170,7 @@ class Calls:
         request: CallRequest,
     ) -> PlacedCall:
         """Make the candidate's room, or join the one that is there for this request; else `NameTaken`."""
-        name, join_window = candidate.room_name, self._join_window(request)
+        name, join_window = candidate.room_name, timedelta(seconds=self._join_s(request))
         dispatch = self._dispatch(name, assistant, definition, request)
         token = self._token(candidate, request, join_window)
         earlier = self._rooms.create(
@@ -189,9 +189,9 @@ class Calls:
         server_url = self._config.livekit.server_url
         return PlacedCall(name, token.jwt, server_url, token.expires_at, repeated=earlier is not None)
 
-    def _join_window(self, request: CallRequest) -> timedelta:
+    def _join_s(self, request: CallRequest) -> int:
         configured = self._config.call.join_window_s
-        return timedelta(seconds=min(configured, request.longest_join_s or configured))
+        return min(configured, request.longest_join_s or configured)
 
     def _token(self, candidate: Candidate, request: CallRequest, until: datetime | timedelta) -> Token:
         now = self._rooms.now()

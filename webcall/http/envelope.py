@@ -32,4 +32,4 @@ def success(message: str, data: dict[str, Any]) -> Response:
 
 
 def _answer(status: int, body: dict[str, Any]) -> Response:
-    return Response(as_bytes(body) + b"\n", status, mimetype="application/json")
+    return Response(as_bytes(body) + b"\n", status, content_type="application/json")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import g, request
-
 from webcall import request_log
 from webcall.core.calls import CallRequest, PlacedCall, Visit
 from webcall.core.idempotency import LONGEST_HEADER, check_header
 from webcall.errors import IdempotencyConflict
-from webcall.http import observing
+from webcall.http import current, observing
 from webcall.http.addresses import client_address
 from webcall.http.auth import caller, services
 from webcall.http.requests import note, without_keys
@@ -37,8 +35,8 @@ HEADER_PARAMETER: dict[str, Any] = {
 def place(call: CallRequest) -> PlacedCall:
     """Place the call that a request of an authenticated caller asks for. Raises as `Calls.place` does."""
     # Observers hand it on, too: what looks like a key is blotted out, as in the log.
-    g.asked_for = without_keys(call.assistant_id)
-    request_log.add(assistant_id=g.asked_for)
+    asked_for = current.kept().asked_for = without_keys(call.assistant_id)
+    request_log.add(assistant_id=asked_for)
     visit = Visit(client_address(), _idempotency_key())
     placed = services().calls.place(caller(), call, visit)
     note(room=placed.room_name)
@@ -48,7 +46,7 @@ def place(call: CallRequest) -> PlacedCall:
 
 def _idempotency_key() -> str | None:
     """Return the header, checked; None if there is none. Raises `IdempotencyConflict`."""
-    sent = request.headers.get(HEADER)
+    sent = current.header(HEADER)
     if sent is None:
         return None
     try:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from flask import request
 from flask_smorest import Blueprint
 from marshmallow import Schema
 
 from webcall.core.calls import CallRequest
+from webcall.http import current
 from webcall.http.auth import authenticated, caller, services
 from webcall.http.envelope import envelope, success
 from webcall.http.examples import BAD_QUERY, FAILURES, LISTING, REQUEST, TOKEN
@@ -47,7 +47,7 @@ class CallBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no ty
         def decorator(view: View) -> View:
             @wraps(view)
             def wrapper(*args: Any, **named: Any) -> Any:
-                return view(*args, self.ARGUMENTS_PARSER.load_body(request, schema), **named)
+                return view(*args, self.ARGUMENTS_PARSER.load_body(current.request(), schema), **named)
 
             wrapper._apidoc = document(view)._apidoc  # type: ignore[attr-defined]  # where it looks
             return cast(View, wrapper)
