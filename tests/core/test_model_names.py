@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from webcall.core import model_needs
 from webcall.core.model_kinds import Kind, Provider
 from webcall.core.model_names import Chosen, choose
-from webcall.core.model_needs import is_installed, missing_keys
+from webcall.core.model_needs import is_installed, missing_keys, plugins_set_up
 from webcall.core.model_table import DEEPGRAM, DEEPGRAM_FLUX, DEMO, INFERENCE, PROVIDERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,3 +286,28 @@ def test_the_page_says_what_the_table_says() -> None:
         words = {*kind.options, *kind.aliases, *kind.aliases.values()}
         told = [{*re.findall(r"`([\w.:-]+)`", line)} for line in section.splitlines() if line[:2] == "| "]
         assert words in [one - {kind.model} for one in told], f"{row.name}: {kind.attribute}"
+
+
+@pytest.mark.parametrize(
+    ("environ", "base_url", "modules"),
+    [
+        ({}, "", []),
+        ({"OPENAI_API_KEY": " "}, "", []),
+        ({"OPENAI_API_KEY": "sk", "ELEVEN_API_KEY": "sk"}, "", ["openai", "elevenlabs"]),
+        ({}, "http://127.0.0.1:9/v1", ["openai"]),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "/a/file"}, "", ["google"]),
+    ],
+)
+def test_plugins_that_the_environment_has_keys_for(
+    environ: dict[str, str], base_url: str, modules: list[str]
+) -> None:
+    """The worker imports ahead of calls what it has keys for, and nothing else."""
+    found = plugins_set_up(environ, openai_base_url=base_url)
+    assert found == [f"livekit.plugins.{name}" for name in modules]
+
+
+def test_a_plugin_that_is_not_installed_is_not_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key without its plugin is no reason to import it."""
+    monkeypatch.setattr(model_needs, "is_installed", lambda package: "openai" not in package)
+    environ = {"OPENAI_API_KEY": "sk", "CARTESIA_API_KEY": "sk"}
+    assert plugins_set_up(environ) == ["livekit.plugins.cartesia"]

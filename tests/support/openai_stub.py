@@ -11,9 +11,10 @@ import json
 import math
 import struct
 import threading
+import time
 import wave
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -36,17 +37,26 @@ SAMPLE_RATE = 24000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: which route, its body (JSON as read; a form as bytes), the bearer that came with it."""
+    """One request: which route, its body (JSON as read; a form as bytes), the bearer that came with it.
+
+    `at` is when it came, in seconds of `time.time()`.
+    """
 
     route: Route
     body: Any
     bearer: str
+    at: float = field(default_factory=time.time, compare=False)
 
 
 class OpenAIStub:
-    """The server. `reply` is what the model says, `heard` what transcription understands."""
+    """The server. `reply` is what the model says, `heard` what transcription understands.
+
+    `first_after_s` is how long a healthy answer to a route takes to begin, `word_s` what lies between words.
+    """
 
     def __init__(self) -> None:
+        self.first_after_s: dict[Route, float] = {}
+        self.word_s = 0.0
         self.reply = "Hello from the stub, this is a streamed reply."
         self.heard = "what time is it"
         self.requests: list[Request] = []
@@ -125,8 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             sort = "text/event-stream" if route == "chat" else "application/json"
             self._answer(200, f"data: {{{CANARY}\n\n".encode(), sort)
         elif route == "chat":
-            self._chat(_SLOW_S if kind == "slow" else 0)
+            stub.wait(stub.first_after_s.get(route, 0))
+            self._chat(_SLOW_S if kind == "slow" else stub.word_s)
         else:
+            stub.wait(stub.first_after_s.get(route, 0))
             if kind == "slow":
                 stub.wait(_SLOW_S)
             if route == "transcription":

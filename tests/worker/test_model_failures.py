@@ -23,7 +23,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from tests.support.model_jobs import KEY, job, provider_keys, worker
 from tests.support.openai_stub import CANARY, OpenAIStub, openai_stub
-from webcall.worker import models as worker_models
+from webcall.worker import openai_client
 from webcall.worker.models import Models, make_models
 
 __all__ = ["openai_stub", "provider_keys"]
@@ -152,7 +152,7 @@ def test_speech_both_ways(openai_stub: OpenAIStub) -> None:
 
 def test_speech_that_hangs_is_given_up(openai_stub: OpenAIStub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A voice that never comes is an error event in a bounded time, against the plugin's own half minute."""
-    monkeypatch.setattr(worker_models, "SPEECH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(openai_client, "SPEECH_TIMEOUT_S", 0.5)
 
     async def run() -> None:
         openai_stub.behaviour("hang")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from webcall.config.settings import WorkerConfig
 from webcall.core.model_names import Choice, Chosen, choose
-from webcall.core.model_table import GOOGLE, INFERENCE
+from webcall.core.model_table import GOOGLE, INFERENCE, PROVIDERS
 
 _VERTEX = "GOOGLE_GENAI_USE_VERTEXAI"
 _INFERENCE = ("LIVEKIT_INFERENCE_API_KEY", "LIVEKIT_INFERENCE_API_SECRET")
@@ -49,6 +49,17 @@ def missing_keys(choice: Choice, environ: Mapping[str, str], *, openai_base_url:
     if choice.provider is GOOGLE and on_vertex(environ) and choice.kind.takes_key:
         needed = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT")
     return _unset(needed, environ)
+
+
+def plugins_set_up(environ: Mapping[str, str], *, openai_base_url: str = "") -> list[str]:
+    """Return the modules of the installed plugins that the environment has a key for."""
+    found = []
+    for provider in PROVIDERS.values():
+        keys = [kind.keys for kind in provider.kinds.values() if kind.keys]
+        known = any(not _unset(needed, environ) for needed in keys)
+        if (known or (provider.takes_base_url and openai_base_url)) and is_installed(provider.package):
+            found.append(provider.module)
+    return found
 
 
 def model_choices(

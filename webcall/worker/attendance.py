@@ -29,6 +29,10 @@ _FOR_GOOD = (
 BYE = "webcall.bye"
 # How often the server is asked for the human, and from which second on: most come at once.
 _LOOKS = ((0.0, 0.25), (5.0, 0.5), (15.0, 1.0))
+# As often, before this participant is in the room itself: that takes a fraction of a second.
+_EXPECTED_EVERY_S = 0.05
+# The server has taken their token and answered; the connection for sound may be on its way.
+_LET_IN = (api.ParticipantInfo.State.JOINED, api.ParticipantInfo.State.ACTIVE)
 _SEEN = {"webcall.seen": "true"}
 
 
@@ -65,6 +69,26 @@ class Attendance:
             return identity == self.human.identity
         participant = self._room.remote_participants.get(identity)
         return participant is None or is_person(participant.kind)
+
+    async def expected(self, livekit: api.LiveKitAPI, me: str) -> bool:
+        """Wait until the server has let the human in, while the participant `me` is on its way in itself.
+
+        Return False if another assistant is there already, or the server does not answer.
+        """
+        while True:
+            try:
+                answer = await livekit.room.list_participants(
+                    api.ListParticipantsRequest(room=self._room.name)
+                )
+            except Exception as error:
+                log.warning("not looked for the human", error=type(error).__name__)
+                return False
+            others = [one for one in answer.participants if one.identity != me]
+            if any(is_assistant(one.kind, one.attributes) for one in others):
+                return False
+            if any(is_person(one.kind) and one.state in _LET_IN for one in others):
+                return True
+            await asyncio.sleep(_EXPECTED_EVERY_S)
 
     async def wait_for_human(self, livekit: api.LiveKitAPI, within_s: float) -> rtc.RemoteParticipant | None:
         """Return the human as soon as there is one, or None if nobody came in time."""

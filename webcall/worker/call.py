@@ -21,8 +21,9 @@ from webcall.worker.chat import TOPIC as CHAT
 from webcall.worker.chat import TypedMessages
 from webcall.worker.ending import End
 from webcall.worker.job import BadDispatch, CallJob, read_job
-from webcall.worker.models import ModelUnavailable, import_plugins, make_models
+from webcall.worker.models import ModelUnavailable, import_plugins
 from webcall.worker.notice_sender import NoticeSender
+from webcall.worker.preparing import Preparation
 from webcall.worker.silence import Reprompts
 
 # LiveKit's own default, where a room says nothing (livekit-server `room.departure_timeout`).
@@ -45,6 +46,7 @@ class Call:
         self._ears = ears
         self._room = context.room
         self._attendance = Attendance(context.room)
+        self._preparation = Preparation(context, bounds, self._attendance, self._end_by_assistant)
         self._over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._session: AgentSession[None] | None = None
         self._chat: TypedMessages | None = None
@@ -56,7 +58,12 @@ class Call:
 
     async def join(self) -> None:
         """Enter the room. Raises what livekit-agents raises, a LiveKit that is away for instance."""
-        await self._context.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        self._preparation.begin()
+        try:
+            await self._context.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        except BaseException:
+            await self._preparation.close()
+            raise
 
     async def run(self) -> None:
         """Take part in the room until the call is over, and leave nothing behind."""
@@ -91,11 +98,7 @@ class Call:
         self._attendance.returned = self._back
         self._attendance.joined_by_another = lambda: self._soon(self._leave_to_an_earlier_one())
         self._chat = TypedMessages(
-            self._room,
-            self._bounds,
-            is_sender=self._is_human,
-            tell=self._tell,
-            answer=self._answer,
+            self._room, self._bounds, is_sender=self._is_human, tell=self._tell, answer=self._answer
         )
         import_plugins(job, self._bounds)
         human = await self._human()
@@ -116,17 +119,15 @@ class Call:
         return waiting.result()
 
     async def _converse(self, job: CallJob, human: rtc.RemoteParticipant) -> None:
-        """Make the models, start the session and greet. Nothing of a provider is asked before."""
-        models = make_models(job, self._bounds)
-        talk = self._session = session.make_session(job, models, self._ears)
-        assistant = self._assistant = session.Assistant(
-            job, models, lambda: self._end(ending.ASSISTANT_ENDED_IT)
-        )
+        """Start the session and greet."""
+        prepared = await self._preparation.finish(job)
+        talk = self._session = session.make_session(job, prepared.models, self._ears)
+        self._assistant = prepared.assistant
         talk.on("close", self._session_closed)
         if job.interaction.reply_on_chat:
             talk.on("conversation_item_added", self._reply_on_chat)
         await talk.start(
-            assistant,
+            prepared.assistant,
             room=self._room,
             room_options=session.room_options(job, human.identity),
             # Any participant could ask it for the filled prompt and the whole history.
@@ -160,6 +161,7 @@ class Call:
     async def _finish(self, end: End) -> None:
         log.info("call ends", why=end.why)
         self._stop_timers()
+        await self._preparation.close()
         if end.last_sentence and self._session is not None:
             with contextlib.suppress(Exception):
                 await session.say(self._session, end.last_sentence)
@@ -178,6 +180,9 @@ class Call:
     def _end(self, end: End) -> None:
         if not self._over.done():
             self._over.set_result(end)
+
+    def _end_by_assistant(self) -> None:
+        self._end(ending.ASSISTANT_ENDED_IT)
 
     def _session_closed(self, event: CloseEvent) -> None:
         if event.error is not None:

@@ -17,7 +17,7 @@ from livekit.agents import inference, llm, stt, tts
 
 from webcall.config.settings import WorkerConfig
 from webcall.core.model_names import Choice, Chosen
-from webcall.core.model_needs import install_hint, missing_keys, model_choices, on_vertex
+from webcall.core.model_needs import install_hint, missing_keys, model_choices, on_vertex, plugins_set_up
 from webcall.core.model_table import DEMO, ELEVENLABS, GOOGLE, INFERENCE, MISTRAL, OPENAI
 from webcall.errors import WebCallError
 from webcall.worker.job import CallJob
@@ -27,9 +27,8 @@ log = structlog.stdlib.get_logger("webcall.worker.models")
 # What a server in OpenAI's place gets where it needs no key; the client sends no empty one.
 _NO_KEY = "unused"
 
-# How long OpenAI's speech may keep a call waiting. The plugin has 30 s of its own, whatever the
-# session's connection options say (livekit/plugins/openai/tts.py, stt.py): a minute, tried twice.
-SPEECH_TIMEOUT_S = 8.0
+# What a call with OpenAI's speech imports beside the plugin, which is an extra of its own.
+OPENAI_CLIENT = "webcall.worker.openai_client"
 
 
 class ModelUnavailable(WebCallError):
@@ -46,6 +45,12 @@ class Models:
     llm: llm.LLM[Any] | llm.RealtimeModel
     stt: stt.STT[Any] | None
     tts: tts.TTS[Any] | None
+
+
+def modules_ahead(settings: WorkerConfig) -> list[str]:
+    """Return what calls of this worker are likely to import: an import takes up to a second."""
+    plugins = plugins_set_up(os.environ, openai_base_url=settings.openai_base_url)
+    return [*plugins, OPENAI_CLIENT] if OPENAI.module in plugins else plugins
 
 
 def import_plugins(job: CallJob, settings: WorkerConfig) -> None:
@@ -137,7 +142,8 @@ def _arguments(choice: Choice, job: CallJob, settings: WorkerConfig, module: Mod
     arguments = {choice.kind.model_argument: choice.model, **options}
     access = _access(choice, settings, os.environ)
     if choice.provider is OPENAI and choice.kind_name in ("stt", "tts"):
-        return arguments | {"client": _patient_client(**access)}
+        client = importlib.import_module(OPENAI_CLIENT)
+        return arguments | {"client": client.patient_client(**access)}
     return arguments | access
 
 
@@ -154,19 +160,3 @@ def _access(choice: Choice, settings: WorkerConfig, environ: Mapping[str, str]) 
     if choice.kind.takes_key and not (choice.provider is GOOGLE and on_vertex(environ)):
         access["api_key"] = key or _NO_KEY
     return access
-
-
-def _patient_client(api_key: str, base_url: str | None = None) -> Any:
-    """Return an OpenAI client whose requests wait no longer than `SPEECH_TIMEOUT_S` for a next byte."""
-    openai = importlib.import_module("openai")
-    httpx = importlib.import_module("httpx")
-
-    async def bound(request: Any) -> None:
-        limits = request.extensions.get("timeout", {})
-        request.extensions["timeout"] = {
-            name: SPEECH_TIMEOUT_S if limit is None else min(limit, SPEECH_TIMEOUT_S)
-            for name, limit in limits.items()
-        }
-
-    http_client = httpx.AsyncClient(event_hooks={"request": [bound]}, follow_redirects=True)
-    return openai.AsyncClient(max_retries=0, api_key=api_key, base_url=base_url, http_client=http_client)

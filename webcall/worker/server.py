@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, inference
+from livekit.agents.utils import http_context
 from prometheus_client import Gauge
 
 from webcall import logs
@@ -21,6 +22,7 @@ from webcall.worker import capacity
 from webcall.worker.call import Call
 from webcall.worker.demo.stt import DemoSTT
 from webcall.worker.demo.tts import DemoTTS
+from webcall.worker.models import modules_ahead
 from webcall.worker.rtc_events import keep_all_events
 
 _FULL = 0.6
@@ -55,6 +57,8 @@ class Worker:
             port=config.worker.health_port,
             prometheus_port=config.worker.metrics_port,
             setup_fnc=partial(_prepare_process, config),
+            # Once for all processes, and not while a person waits.
+            preload_modules=modules_ahead(config.worker),
         )
         self.server.rtc_session(
             partial(_run_call, config),
@@ -138,12 +142,22 @@ def _prepare_process(config: Config, process: JobProcess) -> None:
     # Written from here: what livekit-agents would send to the main process holds exceptions' texts.
     logs.configure(config.log)
     keep_all_events()
+    _read_certificates()
     process.userdata["ears"] = inference.VAD(model="silero")
     # Neither raises: a process without the demo's ears still takes typed chats and other models.
     if config.worker.tts == DEMO.name:
         DemoTTS().prewarm()
     if config.worker.stt == DEMO.name:
         DemoSTT().prewarm()
+
+
+def _read_certificates() -> None:
+    # Kept for the process: a call's first request to LiveKit's API would wait for them.
+    async def open_session() -> None:
+        async with http_context.open():
+            return
+
+    asyncio.run(open_session())
 
 
 async def _run_call(config: Config, context: JobContext) -> None:

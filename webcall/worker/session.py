@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from typing import Any
 
 from livekit.agents import (
@@ -24,6 +24,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.agents.voice.room_io import RoomOptions, TextOutputOptions
 
 from webcall.worker.demo.llm import DemoLLM
+from webcall.worker.greeting import Greeting
 from webcall.worker.job import CallJob
 from webcall.worker.models import Models
 
@@ -41,7 +42,39 @@ class Assistant(Agent):
     def __init__(self, job: CallJob, models: Models, end: Callable[[], None]) -> None:
         self._end_call = end
         self._speaking: dict[str, asyncio.Event] = {}
+        self._greeting: Greeting | None = None
         super().__init__(instructions=job.prompt, tools=self._own_tools(job, models))
+
+    def prepare_greeting(self, job: CallJob, models: Models) -> None:
+        """Ask for the first words now, before the session is there, if the assistant begins.
+
+        The reply that the session asks for then is made of them.
+        """
+        begins = job.interaction.speaks_first and job.start_instruction
+        if begins and isinstance(models.llm, llm.LLM):
+            self._greeting = Greeting(job, models.llm, llm.ToolContext(self.tools).flatten(), _CONNECT)
+
+    async def drop_greeting(self) -> None:
+        """Give up first words that nobody has asked for yet."""
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None:
+            await greeting.close()
+
+    async def llm_node(
+        self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
+    ) -> AsyncIterator[Any]:
+        """Yield what the model answers, which may have been asked already."""
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None and greeting.answers(chat_ctx, tools, model_settings):
+            answer: AsyncGenerator[Any, None] = greeting.chunks()
+        else:
+            if greeting is not None:
+                # A typed message came first, for instance.
+                await greeting.close()
+            answer = Agent.default.llm_node(self, chat_ctx, tools, model_settings)
+        async with contextlib.aclosing(answer) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def began(self, speech: SpeechHandle) -> asyncio.Event:
         """Return the event that is set with the first word of `speech`."""

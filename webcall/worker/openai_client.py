@@ -1,0 +1,33 @@
+"""OpenAI's client for speech, with a bound on how long it may wait. Imported by the calls that need it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import openai
+
+# How long OpenAI's speech may keep a call waiting. The plugin has 30 s of its own, whatever the
+# session's connection options say (livekit/plugins/openai/tts.py, stt.py): a minute, tried twice.
+SPEECH_TIMEOUT_S = 8.0
+
+# Read once: the authorities' certificates take some 20 ms, in each call and for each client.
+_TLS = httpx2.create_ssl_context()
+# The plugin's own: between two turns of a talk a connection stays.
+_LIMITS = httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=120)
+
+
+def patient_client(api_key: str, base_url: str | None = None) -> openai.AsyncClient:
+    """Return an OpenAI client whose requests wait no longer than `SPEECH_TIMEOUT_S` for a next byte."""
+
+    async def bound(request: Any) -> None:
+        limits = request.extensions.get("timeout", {})
+        request.extensions["timeout"] = {
+            name: SPEECH_TIMEOUT_S if limit is None else min(limit, SPEECH_TIMEOUT_S)
+            for name, limit in limits.items()
+        }
+
+    http_client = httpx2.AsyncClient(
+        verify=_TLS, limits=_LIMITS, event_hooks={"request": [bound]}, follow_redirects=True
+    )
+    return openai.AsyncClient(max_retries=0, api_key=api_key, base_url=base_url, http_client=http_client)
