@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.exceptions import ImATeapot
 
@@ -108,6 +108,28 @@ def test_authentication_comes_before_the_body(client: FlaskClient) -> None:
     for body in (b"{", b"x" * 100_000):
         answer = client.post(PATH, data=body, headers=bearer("lvk_nobody"), content_type="application/json")
         assert answer.status_code == 401
+
+
+def test_a_head_request_gets_the_head_alone(client: FlaskClient) -> None:
+    """The head is that of GET, with the length that its body would have; the body is not there."""
+    whole, head = client.get("/nothing"), client.head("/nothing")
+    assert (head.status_code, head.data) == (404, b"")
+    assert head.headers["Content-Length"] == str(len(whole.data))
+    assert set(head.headers.keys()) == set(whole.headers.keys())
+
+
+def test_what_awaits_the_end_of_an_answer_is_told(app: Flask) -> None:
+    """A function for the end of an answer, such as an extension of Flask has, runs at the answer's end."""
+    ended: list[str] = []
+
+    @app.after_request
+    def await_end(response: Response) -> Response:
+        response.call_on_close(lambda: ended.append(response.status))
+        return response
+
+    with app.test_client().post(PATH):
+        assert not ended
+    assert ended == ["401 UNAUTHORIZED"]
 
 
 def test_a_wish_for_a_websocket_is_ignored(app: Flask) -> None:
