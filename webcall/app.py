@@ -8,15 +8,28 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
 
 from webcall import cli, http, logs
 from webcall.core.services import Services
 from webcall.startup import Setup, prepare
 
 
+class _NoSessions(SessionInterface):
+    """There are no cookies here: all requests have one session, which nobody can write to."""
+
+    _nobodys = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """Return it. Flask's own way would make one for each request."""
+        return self._nobodys
+
+
 class _App(Flask):
-    """An application none of whose functions are coroutines."""
+    """An application without sessions, none of whose functions are coroutines."""
+
+    session_interface = _NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return `func`. Flask would look at each function that it calls, in each request."""
