@@ -17,9 +17,8 @@ import webcall.records
 from webcall.errors import RecordError, Refused
 from webcall.interfaces import Caller
 from webcall.record_loading import Loader
+from webcall.record_schemas import AssistantSchema, KeySchema
 from webcall.records import (
-    AssistantSchema,
-    KeySchema,
     as_json_value,
     assistant_for,
     assistant_from_json,

@@ -15,17 +15,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields, validate
-
 from webcall.errors import RecordError, Refused
 from webcall.interfaces import Assistant, Caller, Record
-from webcall.record_fields import Moment, Text
 from webcall.record_loading import Loaded, Loader
+from webcall.record_schemas import DEFAULT_MODE, AssistantSchema, KeySchema
 
 PREFIX_LENGTH = 12
 SECRET_PREFIX, PUBLISHABLE_PREFIX = "lvk_", "lvp_"
 REVOKED, EXPIRED = "revoked", "expired"
-DEFAULT_MODE = "pipeline"
 
 
 def new_api_key(*, publishable: bool = False) -> str:
@@ -72,56 +69,6 @@ def _prefix_of(record: Record) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-_FILLED = validate.Length(min=1, error="empty")
-
-
-class KeySchema(Schema):
-    """The fields of a key's record that the service reads."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    api_key_hash = Text(
-        load_default=None,
-        allow_none=True,
-        validate=validate.Regexp(r"[0-9a-f]{64}\Z", error="not 64 lower-case hex digits"),
-    )
-    api_key = Text(load_default=None, allow_none=True)
-    api_key_prefix = Text(load_default=None, allow_none=True)
-    user_email = Text(required=True, validate=_FILLED)
-    user_name = Text(load_default=None, allow_none=True)
-    org_name = Text(load_default=None, allow_none=True)
-    is_active = fields.Boolean(load_default=True)
-    expires_at = Moment(load_default=None, allow_none=True)
-    allowed_assistants = fields.List(Text(), load_default=None, allow_none=True)
-    allowed_origins = fields.List(Text(), load_default=None, allow_none=True)
-    allowed_metadata = fields.List(Text(), load_default=None, allow_none=True)
-    rate_limit = Text(load_default=None, allow_none=True)
-    max_concurrent_calls = fields.Integer(
-        load_default=None,
-        allow_none=True,
-        strict=True,
-        validate=validate.Range(min=0, error="below 0"),
-    )
-    native = fields.Boolean(load_default=False, allow_none=True)
-
-
-class AssistantSchema(Schema):
-    """The fields of an assistant's record that the service reads."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    assistant_id = Text(required=True, validate=_FILLED)
-    assistant_created_by_email = Text(required=True, validate=_FILLED)
-    assistant_mode = Text(load_default=DEFAULT_MODE, allow_none=True)
-    assistant_prompt = Text(load_default="", allow_none=True)
-    assistant_start_instruction = Text(load_default="", allow_none=True)
-    assistant_placeholder_defaults = fields.Dict(keys=Text(), load_default=dict, allow_none=True)
-    agent_name = Text(load_default=None, allow_none=True)
-    assistant_is_active = fields.Boolean(load_default=True)
 
 
 class _NoClaims(Mapping[str, Any]):

@@ -14,7 +14,8 @@ from plugins.mongo.indexes import Index, Indexes
 from plugins.mongo.writing import storable
 from webcall import Caller, Conflict, RecordError
 from webcall.interfaces import Record
-from webcall.records import KeySchema, caller_from_record, check_key_record, hash_api_key, key_hash_of
+from webcall.record_schemas import KeySchema
+from webcall.records import caller_from_record, check_key_record, hash_api_key, key_hash_of
 
 COLLECTION = "api_keys"
 NEEDED = {"_id": 0, **dict.fromkeys(KeySchema().fields, 1)}

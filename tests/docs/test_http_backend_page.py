@@ -22,7 +22,7 @@ from tests.support.deployment import (
 )
 from tests.support.http import JSON, send
 from tests.support.livekit import LiveKitServer
-from webcall.records import AssistantSchema, KeySchema
+from webcall.record_schemas import AssistantSchema, KeySchema
 
 DOCUMENT = yaml.safe_load((ROOT / "docs" / "http-backend.openapi.yaml").read_text("utf-8"))
 

@@ -23,7 +23,8 @@ from tests.support.deployment import ROOT, MakeApp, bearer, livekit_environment,
 from tests.support.livekit import LiveKitServer
 from webcall.core.definition_fields import KNOWN_FIELDS
 from webcall.core.dispatch import dispatch_metadata
-from webcall.records import AssistantSchema, KeySchema, hash_api_key
+from webcall.record_schemas import AssistantSchema, KeySchema
+from webcall.records import hash_api_key
 from webcall.startup import CacheSchema, prepare
 
 README = (ROOT / "README.md").read_text("utf-8")
