@@ -43,7 +43,7 @@ async def prepared(stub: OpenAIStub, about: CallJob) -> AsyncIterator[tuple[Agen
     finally:
         await assistant.drop_greeting()
         await session.aclose()
-        await models.llm.aclose()
+        await models.llm._client.close()
 
 
 async def start(session: AgentSession[None], assistant: Assistant) -> None:

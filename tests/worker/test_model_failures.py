@@ -59,7 +59,7 @@ async def session(stub: OpenAIStub) -> AsyncIterator[tuple[AgentSession[None], l
         yield made, events
     finally:
         await made.aclose()
-        await llm.aclose()
+        await llm._client.close()
 
 
 @pytest.mark.parametrize("behaviour", ["stream", "slow"])

@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger("webcall.worker.models")
 # What a server in OpenAI's place gets where it needs no key; the client sends no empty one.
 _NO_KEY = "unused"
 
-# What a call with OpenAI's speech imports beside the plugin, which is an extra of its own.
+# What a call with OpenAI's models imports beside the plugin, which is an extra of its own.
 OPENAI_CLIENT = "webcall.worker.openai_client"
 
 
@@ -48,7 +48,7 @@ class Models:
 
 
 def modules_ahead(settings: WorkerConfig) -> list[str]:
-    """Return what calls of this worker are likely to import: an import takes up to a second."""
+    """Return the modules of models that calls of this worker are likely to import."""
     plugins = plugins_set_up(os.environ, openai_base_url=settings.openai_base_url)
     return [*plugins, OPENAI_CLIENT] if OPENAI.module in plugins else plugins
 
@@ -141,7 +141,7 @@ def _arguments(choice: Choice, job: CallJob, settings: WorkerConfig, module: Mod
         options.pop("voice", None)
     arguments = {choice.kind.model_argument: choice.model, **options}
     access = _access(choice, settings, os.environ)
-    if choice.provider is OPENAI and choice.kind_name in ("stt", "tts"):
+    if choice.provider is OPENAI and choice.kind_name != "realtime":
         client = importlib.import_module(OPENAI_CLIENT)
         return arguments | {"client": client.patient_client(**access)}
     return arguments | access

@@ -1,4 +1,4 @@
-"""OpenAI's client for speech, with a bound on how long it may wait. Imported by the calls that need it."""
+"""OpenAI's client for the plugin, with a bound on how long it may wait. Imported when needed, or ahead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import Any
 
 import httpx2
 import openai
+
+# Else imported at the first request, which takes 0.1 s.
+import openai.resources.audio.speech
+import openai.resources.audio.transcriptions
+import openai.resources.chat.completions.completions
 
 # How long OpenAI's speech may keep a call waiting. The plugin has 30 s of its own, whatever the
 # session's connection options say (livekit/plugins/openai/tts.py, stt.py): a minute, tried twice.

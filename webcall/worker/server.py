@@ -57,8 +57,9 @@ class Worker:
             port=config.worker.health_port,
             prometheus_port=config.worker.metrics_port,
             setup_fnc=partial(_prepare_process, config),
-            # Once for all processes, and not while a person waits.
-            preload_modules=modules_ahead(config.worker),
+            # Imported once for all processes. A model's plugin would keep a person waiting for up to a
+            # second, and this module a call that begins while the next process starts beside it.
+            preload_modules=[__name__, *modules_ahead(config.worker)],
         )
         self.server.rtc_session(
             partial(_run_call, config),
