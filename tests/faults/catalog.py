@@ -24,7 +24,8 @@ class Fault:
 
     `answer` is the first call's status in it, `then` that of later ones where it differs. `told` is a
     pattern of the log line that names the culprit. `hangs`: /health is asked beside a crowd of calls.
-    `from_start`: the service is started in it, so that nothing is known from before.
+    `from_start`: the service is started in it, so that nothing is known from before. `unhurried` is every
+    call's status with the settings' own time-outs, where these leave time for another try.
     """
 
     where: str
@@ -36,6 +37,7 @@ class Fault:
     then: int | None = None
     hangs: bool = False
     from_start: bool = False
+    unhurried: int | None = None
 
     @property
     def id(self) -> str:
@@ -45,6 +47,8 @@ class Fault:
     @property
     def answers_in_words(self) -> str:
         """What the table says of the answers."""
+        if self.unhurried is not None:
+            return str(self.unhurried)
         return str(self.answer) if self.then is None else f"{self.answer}, then {self.then}"
 
     @property
@@ -156,7 +160,8 @@ def _livekit() -> list[Fault]:
         Fault(LIVEKIT, "a byte at a time", drip, 500, failed + "timeout", hangs=True),
         Fault(LIVEKIT, "reset in mid-answer", reset, 500, failed + "broken"),
         Fault(LIVEKIT, "closed in mid-answer", cut_short, 500, failed + "(broken|answer)"),
-        Fault(LIVEKIT, "half-open connections", half_open, 500, failed + "timeout", then=200, ready="ok"),
+        # Of a time-out of 5 s there is enough left for another try.
+        Fault(LIVEKIT, "half-open connections", half_open, 500, failed + "timeout", "ok", 200, unhurried=200),
         Fault(LIVEKIT, "idle connections closed", closed_idle, 200, ready="ok"),
         Fault(LIVEKIT, "connections closed as they are used", closed_in_use, 200, ready="ok"),
         Fault(LIVEKIT, "its name is not known", unknown, 500, failed + "unreachable", from_start=True),
@@ -231,6 +236,8 @@ def _others() -> list[Fault]:
         Fault(POSTGRES, "half-open connections", half_open, 500, sql, then=200, ready="ok"),
         Fault(POSTGRES, "connections closed as they are used", closed_in_use, 200, ready="ok"),
         Fault(POSTGRES, "garbage", saying(b"garbage\r\n"), 500, sql),
+        Fault(POSTGRES, "its name is not known", name("fails"), 500, sql, from_start=True),
+        Fault(POSTGRES, "DNS does not answer", name("hangs"), 500, sql, hangs=True, from_start=True),
         Fault(HTTP, "refused", refused, 500, http),
         Fault(HTTP, "black hole", black_hole, 500, http, hangs=True),
         Fault(HTTP, "slower than the timeout", too_slow, 500, http, hangs=True),
@@ -239,6 +246,8 @@ def _others() -> list[Fault]:
         Fault(HTTP, "connections closed as they are used", closed_in_use, 200, ready="ok"),
         Fault(HTTP, "a proxy's 502", saying(answers.BAD_GATEWAY), 500, http + "answered 502"),
         Fault(HTTP, "a proxy's 404", saying(answers.NOT_FOUND), 500, http + "answered 404"),
+        Fault(HTTP, "its name is not known", name("fails"), 500, http, from_start=True),
+        Fault(HTTP, "DNS does not answer", name("hangs"), 500, http, hangs=True, from_start=True),
     ]
 
 

@@ -23,6 +23,7 @@ from tests.faults.catalog import FAULTS
 from tests.faults.measuring import Outcome, measure, row
 from tests.faults.stages import (
     NAME,
+    OWN_NAME,
     Stage,
     assistants,
     env_records,
@@ -138,7 +139,9 @@ class Stages:
         connection.close()
         within_s = 2 if DEFAULTS else SHORT_S
         line = self._line(server.port)
-        settings = {"url": url.replace(str(server.port), str(line.port)), "timeout_s": within_s}
+        behind = url.replace(f"127.0.0.1:{server.port}", f"{NAME}:{line.port}")
+        assert behind != url
+        settings = {"url": behind, "timeout_s": within_s}
         return self._with_backend(folder, "sql", settings, within_s, line)
 
     def _http(self, folder: Path) -> Stage:
@@ -151,7 +154,7 @@ class Stages:
         within_s = 2 if DEFAULTS else SHORT_S
         line = self._line(server.port)
         settings = {
-            "url": f"http://127.0.0.1:{line.port}",
+            "url": f"http://{OWN_NAME}:{line.port}",
             "secret": SECRET,
             "timeout_s": within_s,
             # Else what was asked before the fault would be answered from the cache.
