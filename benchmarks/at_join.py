@@ -2,10 +2,13 @@
 
     python -m benchmarks.at_join [--calls 12] [--json FILE]
 
-Starts a LiveKit that makes rooms on joining, and `make run` on it, on ports and in a folder of their own;
-then calls in Chromium, in turn by this service and by the usual flow: there the page's request is answered
-with a token whose room configuration names the same agent with the same metadata, signed here, before the
-service is asked. So its request costs next to nothing, which a server of its own would not.
+Starts a LiveKit that makes rooms on joining, `make run` on it, the worker that one would write from LiveKit's
+documentation (`benchmarks/peers/livekit_agent.py`), and a server in OpenAI's place, on ports and in a folder
+of their own; then calls in Chromium, in shuffled rounds: by this service; by the usual flow with this
+project's worker; and by the usual flow with LiveKit's. In the usual flow the page's request is answered with
+a token whose room configuration names the agent with the same metadata, signed here, before the service is
+asked: it costs next to nothing, which a server of its own would not. All speak by the same models, which
+answer at once, or after as long as real ones do.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,28 +32,39 @@ import jwt
 import yaml
 from google.protobuf.json_format import MessageToDict
 from livekit import api
-from playwright.sync_api import Route, sync_playwright
+from playwright.sync_api import sync_playwright
 
-from benchmarks.compare import KEY, SECRET, spread
+from benchmarks.compare import KEY, SECRET
 from benchmarks.peers.common import room_of
+from benchmarks.peers.livekit_agent import AGENT as PEER
 from benchmarks.processes import ROOT, running
+from benchmarks.stages import MARKS, STAGES, call
 from scripts import livekit_server
 from scripts.children import Problem
 from scripts.programs import find_browser
 from scripts.sample import ASSISTANT_ID, METADATA
 from tests.support.browser import Browsers, Visitor, write_sound
+from tests.support.openai_stub import OpenAIStub, Route
 from tests.support.programs import free_port, stop, wait_until
 from webcall.core.dispatch import dispatch_metadata, filled_definition
 from webcall.core.tokens import mint, new_identity
 from webcall.records import assistant_from_record
 
 AGENT = "benchmark-agent"
-STEPS = ("joined", "assistant", "word", "audio")
 READY = "curl"
+SERVICE = "service"
+# Whose worker is dispatched when the person joins; none where the service dispatches before.
+WAYS = {SERVICE: "", "own worker at join": AGENT, "LiveKit's flow": PEER}
+# Seconds to the first token, to the first sound, and from word to word.
+NONE, REAL = "no delay", "300+150 ms"
+DELAYS: dict[str, tuple[dict[Route, float], float]] = {
+    NONE: ({}, 0.0),
+    REAL: ({"chat": 0.3, "speech": 0.15}, 0.01),
+}
 
 
 @contextlib.contextmanager
-def everything(folder: Path) -> Iterator[tuple[str, str]]:
+def everything(folder: Path, models: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Run it all; give the service's address and LiveKit's."""
     port, bind = free_port(), f"127.0.0.1:{free_port()}"
     settings = livekit_server.write_config(folder, port, KEY, SECRET, free_port(), log_level="error")
@@ -57,6 +73,7 @@ def everything(folder: Path) -> Iterator[tuple[str, str]]:
     settings.write_text(yaml.safe_dump(changed))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("WEBCALL_")},
+        **models,
         "LIVEKIT_URL": f"ws://127.0.0.1:{port}",
         "LIVEKIT_API_KEY": KEY,
         "LIVEKIT_API_SECRET": SECRET,
@@ -80,14 +97,14 @@ def everything(folder: Path) -> Iterator[tuple[str, str]]:
             stop(process)
 
 
-def usual_answer(record: dict[str, Any], livekit_url: str) -> dict[str, Any]:
+def usual_answer(record: dict[str, Any], livekit_url: str, agent: str) -> dict[str, Any]:
     """Return what the page gets instead: a token that makes the room, and sends the assistant, on joining."""
     room, now, ttl = room_of(ASSISTANT_ID), datetime.now(UTC), timedelta(minutes=1)
     definition = filled_definition(assistant_from_record(record), METADATA, text_only=False)
     metadata = dispatch_metadata(
         room=room, definition=definition, metadata=METADATA, text_only=False, max_duration_s=3600
     )
-    agents = [api.RoomAgentDispatch(agent_name=AGENT, metadata=metadata)]
+    agents = [api.RoomAgentDispatch(agent_name=agent, metadata=metadata)]
     token = mint(
         api_key=KEY, api_secret=SECRET, room=room, identity=new_identity(), text_only=False, ttl=ttl, now=now
     )
@@ -102,53 +119,74 @@ def usual_answer(record: dict[str, Any], livekit_url: str) -> dict[str, Any]:
     return {"success": True, "message": "Token generated successfully", "data": data}
 
 
-def call(visitor: Visitor, api_key: str) -> dict[str, int]:
-    """Make one call; return the milliseconds from the click to each step."""
-    visitor.open()
-    visitor.fill(ASSISTANT_ID, METADATA, api_key=api_key)
-    visitor.page.click("#start")
-    visitor.until_state("joined")
-    visitor.page.locator("#timings [data-timing=audio][data-ms]").wait_for()
-    return {step: visitor.timing(step) for step in STEPS}
+@contextlib.contextmanager
+def peer(livekit_url: str, models: Mapping[str, str], log: Path) -> Iterator[None]:
+    """Run the worker that one would write from LiveKit's documentation."""
+    port = free_port()
+    environment = {
+        **models,
+        "LIVEKIT_URL": livekit_url,
+        "LIVEKIT_API_KEY": KEY,
+        "LIVEKIT_API_SECRET": SECRET,
+        "PEER_PORT": str(port),
+    }
+    command = [sys.executable, "-m", "benchmarks.peers.livekit_agent", "start"]
+    with running(command, environment, port, log):
+        until = time.monotonic() + 60
+        while "registered worker" not in log.read_text("utf-8", "replace"):
+            if time.monotonic() > until:
+                raise Problem(f"the peer does not register: {log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield
 
 
-def measure(calls: int) -> dict[str, list[dict[str, int]]]:
-    """Make as many calls each way, in turn."""
+def measure(calls: int) -> dict[str, list[dict[str, float]]]:
+    """Make as many calls each way, with and without delays, in another order each time."""
     program = find_browser()
     if program is None:
         raise Problem("no Chromium: `python -m scripts.programs` says how to get one")
-    found: dict[str, list[dict[str, int]]] = {"service": [], "at join": []}
     with tempfile.TemporaryDirectory(prefix="webcall-benchmark-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        service, livekit_url = stack.enter_context(everything(folder))
+        models = OpenAIStub()
+        stack.callback(models.close)
+        models.reply = "Hello Ada, this is Example Limited, how may I help you today?"
+        access = {"OPENAI_API_KEY": "unused", "OPENAI_BASE_URL": models.base_url}
+        service, livekit_url = stack.enter_context(everything(folder, access))
+        stack.enter_context(peer(livekit_url, access, folder / "peer.log"))
         api_key = json.loads((folder / "instance" / "sample_key.json").read_text())["api_key"]
         assistants = yaml.safe_load((folder / "instance" / "assistants.yaml").read_text())
         record = next(one for one in assistants if one["assistant_id"] == ASSISTANT_ID)
-
-        def answer(route: Route) -> None:
-            route.fulfill(json=usual_answer(record, livekit_url))
-
         sound = write_sound(folder / "silence.wav", [])
         browsers = Browsers(stack.enter_context(sync_playwright()), program)
         stack.callback(browsers.close)
-        for number in range(2 * calls + 2):
-            way = "at join" if number % 2 else "service"
+
+        def once(way: str, delays: str) -> dict[str, float]:
+            models.first_after_s, models.word_s = DELAYS[delays]
             context = browsers.with_microphone(sound).new_context(permissions=["microphone"])
-            if way == "at join":
-                context.route("**/web_call/get_token", answer)
+            context.add_init_script(MARKS)
+            if agent := WAYS[way]:
+                answer = usual_answer(record, livekit_url, agent)
+                context.route("**/web_call/get_token", lambda route: route.fulfill(json=answer))
             visitor = Visitor.enter(context, service)
-            taken = call(visitor, api_key)
+            taken = call(visitor, ASSISTANT_ID, api_key, models)
             visitor.leave()
+            return taken
+
+        found: dict[str, list[dict[str, float]]] = {f"{way}, {d}": [] for d in DELAYS for way in WAYS}
+        for way in WAYS:
             # The first of each warms up.
-            if number >= 2:
-                found[way].append(taken)
-    return found
+            once(way, NONE)
+        for _ in range(calls):
+            for kind in random.sample(list(found), len(found)):
+                way, _, delays = kind.partition(", ")
+                found[kind].append(once(way, delays))
+        return found
 
 
 def main() -> int:
     """Measure, print, and write; status 1 and a line that says why if it cannot be done."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    options.add_argument("--calls", type=int, default=12, help="each way")
+    options.add_argument("--calls", type=int, default=12, help="each way, with each kind of models")
     options.add_argument("--json", type=Path)
     given = options.parse_args()
     try:
@@ -156,18 +194,30 @@ def main() -> int:
     except Problem as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{'ms from the click':20}" + "".join(f"{step:>22}" for step in STEPS))
-    for way, taken in found.items():
-        print(f"{way:20}" + "".join(f"{spread([float(one[step]) for one in taken]):>22}" for step in STEPS))
-    middle = {
-        way: {step: statistics.median(one[step] for one in taken) for step in STEPS}
-        for way, taken in found.items()
-    }
-    ratios = {step: middle["service"][step] / middle["at join"][step] for step in STEPS}
-    print(f"{'ratio of medians':20}" + "".join(f"{ratios[step]:>22.2f}" for step in STEPS))
+    ratios = {}
+    print(f"{'ms from the click':28}" + "".join(f"{stage:>18}" for stage in STAGES))
+    for kind, taken in found.items():
+        print(f"{kind:28}" + "".join(f"{_spread([one[stage] for one in taken]):>18}" for stage in STAGES))
+    for delays in DELAYS:
+        ours = _middle(found[f"{SERVICE}, {delays}"])
+        for way in WAYS:
+            if way != SERVICE:
+                theirs = _middle(found[f"{way}, {delays}"])
+                ratios[f"{way}, {delays}"] = {stage: ours[stage] / theirs[stage] for stage in STAGES}
+    print(f"{SERVICE}'s medians, as ratios to those of")
+    for kind, ratio in ratios.items():
+        print(f"{kind:28}" + "".join(f"{ratio[stage]:>18.2f}" for stage in STAGES))
     if given.json:
         given.json.write_text(json.dumps({"calls": found, "ratios": ratios}, indent=1) + "\n")
     return 0
+
+
+def _middle(taken: list[dict[str, float]]) -> dict[str, float]:
+    return {stage: statistics.median(one[stage] for one in taken) for stage in STAGES}
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
 
 
 if __name__ == "__main__":
