@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from queue import SimpleQueue
+from selectors import DefaultSelector
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from tests.support.deployment import Service, bearer, settings, store_records
 from tests.support.fake_livekit import Exchange, FakeLiveKit
-from webcall.serving.attended import MOST_AT_ONCE, Attended
+from tests.support.gunicorn_worker import serving
+from tests.support.http import get
+from tests.support.raw_requests import lines
+from webcall.serving.attended import MOST_AT_ONCE, Attended, Kept
+from webcall.serving.plain_requests import PlainReader
 from webcall.serving.queues import Queues
 
 PATIENCE_S = 30
+PLAIN = lines("GET /health HTTP/1.1", "Host: x")
+LAST = lines("GET /health HTTP/1.1", "Host: x", "Connection: close")
+CHUNKED = lines("GET /health HTTP/1.1", "Host: x", "Transfer-Encoding: chunked")
+
+
+@dataclass(eq=False)
+class Connection:
+    """What a worker has of a client."""
+
+    sock: socket.socket
+    client: Any = ("127.0.0.1", 1)
+    server: Any = ("127.0.0.1", 8080)
 
 
 class Attendants:
@@ -52,7 +72,7 @@ def connect() -> Iterator[Callable[[], tuple[socket.socket, Any]]]:
         def make() -> tuple[socket.socket, Any]:
             client, served = (stack.enter_context(end) for end in socket.socketpair())
             served.setblocking(False)
-            return client, SimpleNamespace(sock=served)
+            return client, Connection(served)
 
         yield make
 
@@ -152,6 +172,40 @@ def test_without_threads_nobody_is_attended_to(
     list(attendants.attended.close())
 
 
+def test_the_longest_of_both_kinds(connect: Callable[[], tuple[socket.socket, Any]]) -> None:
+    """Who makes room is the one that has said nothing for longest, attended to or not."""
+    poller = DefaultSelector()
+    kept = Kept(poller, PATIENCE_S, lambda conn: None, lambda conn: True, lambda conn, kept: None)
+    conns = [connect()[1] for _ in range(4)]
+    for conn, add in zip(conns, (kept.attend, kept.add, kept.attend, kept.add), strict=True):
+        add(conn)
+    assert [kept.longest() for _ in range(5)] == [*conns, None]
+    kept.hurry(0)
+    poller.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "outcome"), [(b"", True), (PLAIN, True), (LAST, False), (PLAIN[:-1], None), (CHUNKED, None)]
+)
+def test_what_a_thread_answers_itself(
+    connect: Callable[[], tuple[socket.socket, Any]], sent: bytes, outcome: bool | None
+) -> None:
+    """A whole plain request; of any other, and of none, nothing is read, and the main thread sees to it."""
+    client, conn = connect()
+    worker = serving(lambda environ, start: (start("200 OK", [("Content-Length", "5")]), [b"small"])[1])
+    worker.plain, worker.queues = PlainReader(worker.cfg), Queues(threads=1, places=1)
+    worker.door = SimpleNamespace(is_call=lambda _: False)
+    client.sendall(sent)
+    assert worker.attend(conn) is outcome
+    if outcome is None:
+        assert conn.sock.recv(100) == sent
+    elif sent:
+        assert client.recv(1000).endswith(b"\r\n\r\nsmall")
+    assert worker.queues.take_thread("other"), "the thread is free again"
+    client.sendall(PLAIN)
+    assert worker.attend(conn) is None, "there is no thread now"
+
+
 def test_who_waits_for_a_thread_gets_one_of_these() -> None:
     """A thread is not put back past somebody who waits for one: the main thread has to give it on."""
     queues = Queues(threads=1, places=1)
@@ -165,25 +219,60 @@ def test_who_waits_for_a_thread_gets_one_of_these() -> None:
     assert not queues.take_thread("call"), "it has been given"
 
 
+CALL = "/web_call/get_token"
+BODY = b'{"assistant_id": "helper"}'
+HEADERS = bearer() | {"Content-Type": "application/json"}
+PLACES = 6
+
+
 @pytest.fixture
 def service(
     make_service: Callable[[Mapping[str, str]], Service],
     fake_livekit: FakeLiveKit,
     tmp_path: Path,
     request: pytest.FixtureRequest,
-) -> Service:
-    config = tmp_path / "config.yaml"
-    # On a busy machine it takes seconds until all calls have come.
-    config.write_text(yaml.safe_dump(settings(livekit={"timeout_s": PATIENCE_S})))
-    records = store_records("env", tmp_path, request)
-    own = {"WEBCALL_WORKERS": "1", "WEBCALL_LIMIT_PER_KEY": "off", "WEBCALL_CONFIG": str(config)}
-    return make_service(fake_livekit.environment | records | own)
+) -> Callable[..., Service]:
+    """Start the service with one worker."""
+
+    def start(**own: str) -> Service:
+        config = tmp_path / "config.yaml"
+        # On a busy machine it takes seconds until all calls have come.
+        config.write_text(yaml.safe_dump(settings(livekit={"timeout_s": PATIENCE_S})))
+        records = store_records("env", tmp_path, request)
+        own |= {"WEBCALL_WORKERS": "1", "WEBCALL_LIMIT_PER_KEY": "off", "WEBCALL_CONFIG": str(config)}
+        return make_service(fake_livekit.environment | records | own)
+
+    return start
 
 
-def test_kept_connections_beyond_the_threads(service: Service, fake_livekit: FakeLiveKit) -> None:
+@pytest.fixture
+def connected() -> Iterator[Callable[[Service], HTTPConnection]]:
+    """Make connections that have had an answer, and are kept."""
+    with ExitStack() as stack:
+
+        def make(service: Service) -> HTTPConnection:
+            connection = HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)
+            stack.enter_context(closing(connection))
+            connection.request("GET", "/health")
+            assert status(connection) == 200
+            return connection
+
+        yield make
+
+
+def status(connection: HTTPConnection) -> int:
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def test_kept_connections_beyond_the_threads(
+    service: Callable[..., Service],
+    fake_livekit: FakeLiveKit,
+    connected: Callable[[Service], HTTPConnection],
+) -> None:
     """However many wait for LiveKit, all are answered, on the same connections, and `/health` meanwhile."""
-    body = b'{"assistant_id": "helper"}'
-    headers = bearer() | {"Content-Type": "application/json"}
+    started = service()
     many = 2 * MOST_AT_ONCE
     all_are_here = threading.Barrier(many + 1)
 
@@ -191,23 +280,80 @@ def test_kept_connections_beyond_the_threads(service: Service, fake_livekit: Fak
         all_are_here.wait(PATIENCE_S)
         exchange.serve()
 
-    def connected(stack: ExitStack) -> HTTPConnection:
-        connection = HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE_S)
-        return stack.enter_context(closing(connection))
+    clients = [connected(started) for _ in range(many)]
+    probe = connected(started)
+    fake_livekit.script = wait_for_all
+    sockets = [client.sock for client in clients]
+    for _ in range(3):
+        for client in clients:
+            client.request("POST", CALL, BODY, HEADERS)
+        probe.request("GET", "/health")
+        assert status(probe) == 200
+        all_are_here.wait(PATIENCE_S)
+        assert [status(client) for client in clients] == [200] * many
+    assert [client.sock for client in clients] == sockets
 
-    def status(connection: HTTPConnection) -> int:
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
 
-    with ExitStack() as stack:
-        clients = [connected(stack) for _ in range(many)]
-        probe = connected(stack)
-        fake_livekit.script = wait_for_all
-        for _ in range(3):
-            for client in clients:
-                client.request("POST", "/web_call/get_token", body, headers)
-            probe.request("GET", "/health")
-            assert status(probe) == 200
-            all_are_here.wait(PATIENCE_S)
-            assert [status(client) for client in clients] == [200] * many
+def test_a_call_that_waits_gets_the_thread_of_one_that_was_attended_to(
+    service: Callable[..., Service],
+    fake_livekit: FakeLiveKit,
+    connected: Callable[[Service], HTTPConnection],
+) -> None:
+    """When all places are taken by kept connections, the next call waits, and goes on when one has ended."""
+    started = service(WEBCALL_THREADS="8")
+    clients, probe = [connected(started) for _ in range(PLACES)], connected(started)
+    last = connected(started)
+    # A call waits for a second at most, which may be over sooner than this test looks at it.
+    for _ in range(5):
+        all_are_here, released = threading.Semaphore(0), threading.Event()
+
+        def hang(
+            exchange: Exchange, here: threading.Semaphore = all_are_here, go: threading.Event = released
+        ) -> None:
+            here.release()
+            go.wait(PATIENCE_S)
+            exchange.serve()
+
+        fake_livekit.script = hang
+        for client in clients:
+            client.request("POST", CALL, BODY, HEADERS)
+        for _ in clients:
+            assert all_are_here.acquire(timeout=PATIENCE_S)
+        last.request("POST", CALL, BODY, HEADERS)
+        probe.request("GET", "/health")
+        assert status(probe) == 200
+        released.set()
+        assert [status(client) for client in clients] == [200] * PLACES
+        outcome = status(last)
+        if outcome == 200:
+            return
+        assert outcome == 503
+        last.close()
+        last = connected(started)
+    raise AssertionError("nobody who waits gets a thread")
+
+
+def test_who_listens_does_not_hold_up_the_end(
+    service: Callable[..., Service], connected: Callable[[Service], HTTPConnection]
+) -> None:
+    """A service that is told to end at once does, whoever is attended to."""
+    started = service()
+    clients = [connected(started) for _ in range(2)]
+    assert started.process is not None
+    started.process.send_signal(signal.SIGQUIT)
+    assert started.process.wait(15) == 0, len(clients)
+
+
+def test_a_worker_that_fails_is_replaced(
+    service: Callable[..., Service], connected: Callable[[Service], HTTPConnection]
+) -> None:
+    """One whose main thread has ended, for want of descriptors, attends to nobody any more."""
+    started = service()
+    assert started.process is not None
+    [worker] = psutil.Process(started.process.pid).children()
+    client = connected(started)
+    worker.rlimit(psutil.RLIMIT_NOFILE, (3, worker.rlimit(psutil.RLIMIT_NOFILE)[1]))
+    with suppress(OSError):
+        get(started.port, "/health")
+    worker.wait(15)
+    assert connected(started) is not client

@@ -70,6 +70,11 @@ class Attended:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLONESHOT)
         return True
 
+    def first_until(self) -> float:
+        """Return until when the one that waits for longest may; infinity if nobody waits."""
+        with self._lock:
+            return next((until for _, until in self._waiting.values()), float("inf"))
+
     def expired(self, now: float) -> Iterator[Any]:
         """Give those who have said nothing for too long, waited for no more."""
         while (conn := self._take_first(now)) is not None:
@@ -100,7 +105,9 @@ class Attended:
         """Return whether there is one thread more; the lock is held."""
         if len(self._threads) >= self._most:
             return False
-        thread = threading.Thread(target=self._attend, name=f"attendant {len(self._threads) + 1}")
+        # A daemon: a worker that ends otherwise than by SIGTERM does not wait for those who listen.
+        name = f"attendant {len(self._threads) + 1}"
+        thread = threading.Thread(target=self._attend, name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -135,12 +142,13 @@ class Attended:
             waits = kept and not self._closed
             if waits:
                 self._waiting[fd] = (conn, time.monotonic() + self._patience_s)
-        if waits:
-            # Without the lock, which others would have to wait for. The main thread may have taken it since.
-            with suppress(OSError):
+        # Without the lock, which others would have to wait for: the main thread may have taken it since.
+        with suppress(OSError):
+            if waits:
                 self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
-        else:
-            self._epoll.unregister(fd)
+            else:
+                self._epoll.unregister(fd)
+        if not waits:
             self._elsewhere(conn, kept)
 
 
@@ -174,9 +182,11 @@ class Kept(Parked):
             yield from self._attended.expired(now)
 
     def longest(self) -> Any | None:
-        """Return one that has waited for long, waited for no more; None if nobody waits."""
-        conn = super().longest()
-        return self._attended.longest() if conn is None and self._attended is not None else conn
+        """Return the one that has waited for longest, waited for no more; None if nobody waits."""
+        attended = self._attended
+        if attended is not None and attended.first_until() < self.first_until():
+            return attended.longest()
+        return super().longest()
 
     def hurry(self, patience_s: float) -> None:
         """Let nobody wait for longer than so long from now on, and nobody be attended to."""

@@ -32,7 +32,8 @@ def sent_ahead(conn: Any) -> bytes:
 class ConnectionWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """What a worker does with a connection, step by step.
 
-    `answer` and what it calls, and `attend`, run in threads of their own, all else in the main one.
+    `answer`, `attend` and `not_attended`, and what they call, run in threads of their own, all else in the
+    main one.
     """
 
     door: Door

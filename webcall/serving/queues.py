@@ -40,9 +40,9 @@ class Queues:
         self._eased_at = 0.0
 
     def take_thread(self, kind: Kind) -> bool:
-        """Take a thread for a request that has just begun; False if there is none for it now."""
+        """Take a thread for a request that has just begun; False if there is none, or others wait for one."""
         with self._lock:
-            if self._waiting[kind] or not self._has_thread(kind):
+            if any(self._waiting.values()) or not self._has_thread(kind):
                 return False
             self._running[kind] += 1
             return True
