@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+# What `json` refuses stays refused: it would show a defect.
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 # For what orjson refuses: whole numbers beyond 64 bits, halves of surrogate pairs, more than 254 levels.
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -20,7 +22,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def as_bytes(value: Any) -> bytes:
     """Return `value` as JSON in UTF-8. Half of a surrogate pair is escaped."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=_OPTIONS)
     except TypeError:
         return _encode_ascii(value).encode("ascii")
 
@@ -28,6 +30,6 @@ def as_bytes(value: Any) -> bytes:
 def as_text(value: Any) -> str:
     """Return `value` as JSON. Half of a surrogate pair stays what it is: such a text has no UTF-8."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, option=_OPTIONS).decode()
     except TypeError:
         return _encode(value)

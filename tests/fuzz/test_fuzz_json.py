@@ -149,6 +149,14 @@ def test_what_is_written_is_what_another_writer_writes(value: Any) -> None:
     assert repr(json.loads(as_text(value))) == repr(json.loads(json.dumps(value, ensure_ascii=False)))
 
 
+@pytest.mark.parametrize("value", [_LATER, _LATER.date(), object()])
+def test_what_is_no_json_is_refused(value: object) -> None:
+    """Whatever orjson knows beyond JSON would be a defect that nobody sees."""
+    for write in (as_bytes, as_text):
+        with pytest.raises(TypeError):
+            write({"value": value})
+
+
 def equal(one: Any, other: Any) -> bool:
     """Return whether two values are the same as JSON has it: one type of numbers, and false is not 0."""
     if isinstance(one, bool) or isinstance(other, bool):

@@ -150,7 +150,7 @@ class Services:
             from webcall.core.leases_in_redis import RedisLeases
 
             store = RedisLeases(limits.storage_uri)
-            self.storage_health.keeps(store.drop_kept)
+            self.storage_health.on_drop(store.drop_kept)
         return Leases(store, self.storage_health, limits, self.config.call)
 
     @_once
@@ -163,7 +163,7 @@ class Services:
             from webcall.core.ledger_in_redis import RedisLedger
 
             store = RedisLedger(self.config.limits.storage_uri)
-            self.storage_health.keeps(store.drop_kept)
+            self.storage_health.on_drop(store.drop_kept)
         return Ledger(store, self.storage_health, self.observers.ended, self.config.call).sweeping()
 
     @_once

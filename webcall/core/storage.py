@@ -102,17 +102,20 @@ class StorageHealth:
         self._lock = threading.Lock()
         self._down = False
         self._again_at = 0.0
-        self._kept: list[Callable[[], object]] = []
+        self._drops: list[Callable[[], object]] = []
         self.failures = 0
         """How often it was asked, or left alone, without an answer: what was let through uncounted."""
 
-    def keeps(self, drop: Callable[[], object]) -> None:
+    def on_drop(self, drop: Callable[[], object]) -> None:
         """Let kept connections be dropped at the beginning of each outage, and at the end."""
-        self._kept.append(drop)
+        self._drops.append(drop)
 
     def close(self) -> None:
-        """Drop the kept connections."""
-        for drop in self._kept:
+        """Drop the kept connections, for the end of the process."""
+        self._drop_kept()
+
+    def _drop_kept(self) -> None:
+        for drop in self._drops:
             with suppress(Exception):
                 drop()
 
@@ -156,7 +159,7 @@ class StorageHealth:
             self._again_at = self._clock() + PAUSE_S
         if first:
             # They may be as dead as the one that failed.
-            self.close()
+            self._drop_kept()
             effect = "calls get 503 until it answers" if self._required else "calls pass uncounted meanwhile"
             log.error("limits storage down", effect=effect, **describe(error))
 

@@ -65,7 +65,7 @@ class Limits:
         from webcall.core.redis_in_time import drop_kept, make_pool
 
         pool = make_pool(storage_uri)
-        self._health.keeps(lambda: drop_kept(pool))
+        self._health.on_drop(lambda: drop_kept(pool))
         return {"connection_pool": pool}
 
     def failed_authentication(self, address: str) -> None:
