@@ -13,7 +13,9 @@ from typing import Any
 import orjson
 
 # What `json` refuses stays refused: it would show a defect.
-_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+_STRICTLY = (
+    orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
 # For what orjson refuses: whole numbers beyond 64 bits, halves of surrogate pairs, more than 254 levels.
 _encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -22,7 +24,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def as_bytes(value: Any) -> bytes:
     """Return `value` as JSON in UTF-8. Half of a surrogate pair is escaped."""
     try:
-        return orjson.dumps(value, option=_OPTIONS)
+        return orjson.dumps(value, option=_STRICTLY)
     except TypeError:
         return _encode_ascii(value).encode("ascii")
 
@@ -30,6 +32,6 @@ def as_bytes(value: Any) -> bytes:
 def as_text(value: Any) -> str:
     """Return `value` as JSON. Half of a surrogate pair stays what it is: such a text has no UTF-8."""
     try:
-        return orjson.dumps(value, option=_OPTIONS).decode()
+        return orjson.dumps(value, option=_STRICTLY).decode()
     except TypeError:
         return _encode(value)
