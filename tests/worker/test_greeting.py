@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.livekit import LiveKitServer
 from tests.support.model_jobs import job, provider_keys, worker
 from tests.support.openai_stub import OpenAIStub, openai_stub
 from tests.support.person import joined
+from webcall.worker import attendance
 from webcall.worker.attendance import Attendance
 from webcall.worker.job import CallJob
 from webcall.worker.models import make_models
@@ -149,18 +151,36 @@ def test_the_person_is_expected_once_let_in(livekit_server: LiveKitServer) -> No
         entering = rtc.Room()
         # As livekit-agents does before it connects.
         entering._info.name = placed.room_name
-        attendance = Attendance(entering)
+        own = Attendance(entering)
         async with livekit_server.api() as client:
-            waiting = asyncio.create_task(attendance.expected(client, "me"))
+            waiting = asyncio.create_task(own.expected(client, "me"))
             done, _ = await asyncio.wait([waiting], timeout=1)
             assert not done
             async with joined(placed):
                 assert await asyncio.wait_for(waiting, 20)
                 async with assistant_in(livekit_server, placed, "me"):
-                    assert await attendance.expected(client, "me")
-                    assert not await attendance.expected(client, "somebody else")
+                    assert await own.expected(client, "me")
+                    assert not await own.expected(client, "somebody else")
 
     asyncio.run(run())
+
+
+def test_nobody_is_expected_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is asked a few times for somebody who has a token and does not come, and no more."""
+    monkeypatch.setattr(attendance, "_EARLY_S", 0.3)
+    asked = 0
+
+    async def list_participants(_: object) -> api.ListParticipantsResponse:
+        nonlocal asked
+        asked += 1
+        return api.ListParticipantsResponse()
+
+    async def run() -> bool:
+        livekit: Any = SimpleNamespace(room=SimpleNamespace(list_participants=list_participants))
+        return await asyncio.wait_for(Attendance(rtc.Room()).expected(livekit, "me"), 20)
+
+    assert asyncio.run(run()) is False
+    assert 1 <= asked <= 7
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from livekit import api, rtc
@@ -29,8 +29,10 @@ _FOR_GOOD = (
 BYE = "webcall.bye"
 # How often the server is asked for the human, and from which second on: most come at once.
 _LOOKS = ((0.0, 0.25), (5.0, 0.5), (15.0, 1.0))
-# As often, before this participant is in the room itself: that takes a fraction of a second.
-_EXPECTED_EVERY_S = 0.05
+# As often, while this participant is on its way into the room itself, which takes a fraction of a second; and
+# for how long in all. Who comes later is not waited for so closely: many who ask for a token never come.
+_EARLY_LOOKS = ((0.0, 0.05), (1.0, 0.25))
+_EARLY_S = 5.0
 # The server has taken their token and answered; the connection for sound may be on its way.
 _LET_IN = (api.ParticipantInfo.State.JOINED, api.ParticipantInfo.State.ACTIVE)
 _SEEN = {"webcall.seen": "true"}
@@ -73,9 +75,11 @@ class Attendance:
     async def expected(self, livekit: api.LiveKitAPI, me: str) -> bool:
         """Wait until the server has let the human in, while the participant `me` is on its way in itself.
 
-        Return False if another assistant is there already, or the server does not answer.
+        Return False if nobody comes in the first seconds, another assistant is there already, or the server
+        does not answer.
         """
-        while True:
+        began = time.monotonic()
+        while (waited_s := time.monotonic() - began) < _EARLY_S:
             try:
                 answer = await livekit.room.list_participants(
                     api.ListParticipantsRequest(room=self._room.name)
@@ -88,7 +92,8 @@ class Attendance:
                 return False
             if any(is_person(one.kind) and one.state in _LET_IN for one in others):
                 return True
-            await asyncio.sleep(_EXPECTED_EVERY_S)
+            await asyncio.sleep(_pause_s(_EARLY_LOOKS, waited_s))
+        return False
 
     async def wait_for_human(self, livekit: api.LiveKitAPI, within_s: float) -> rtc.RemoteParticipant | None:
         """Return the human as soon as there is one, or None if nobody came in time."""
@@ -110,7 +115,7 @@ class Attendance:
         began = time.monotonic()
         while not self._came.is_set():
             waited_s = time.monotonic() - began
-            await asyncio.sleep(next(every for since, every in reversed(_LOOKS) if waited_s >= since))
+            await asyncio.sleep(_pause_s(_LOOKS, waited_s))
             try:
                 answer = await livekit.room.list_participants(
                     api.ListParticipantsRequest(room=self._room.name)
@@ -189,3 +194,7 @@ def _is_assistant(participant: rtc.RemoteParticipant) -> bool:
 
 def _ignore() -> None:
     return
+
+
+def _pause_s(looks: Sequence[tuple[float, float]], waited_s: float) -> float:
+    return next(every for since, every in reversed(looks) if waited_s >= since)

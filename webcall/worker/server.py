@@ -19,6 +19,7 @@ from webcall.core.cores import cores
 from webcall.core.model_table import DEMO
 from webcall.core.worker_metrics import MOST_CALLS, WORKS_FOR
 from webcall.worker import capacity
+from webcall.worker.ahead import import_ahead
 from webcall.worker.call import Call
 from webcall.worker.demo.stt import DemoSTT
 from webcall.worker.demo.tts import DemoTTS
@@ -59,7 +60,7 @@ class Worker:
             setup_fnc=partial(_prepare_process, config),
             # Imported once for all processes. A model's plugin would keep a person waiting for up to a
             # second, and this module a call that begins while the next process starts beside it.
-            preload_modules=[__name__, *modules_ahead(config.worker)],
+            preload_modules=[__name__, import_ahead(modules_ahead(config.worker))],
         )
         self.server.rtc_session(
             partial(_run_call, config),
