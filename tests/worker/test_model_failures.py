@@ -152,7 +152,7 @@ def test_speech_both_ways(openai_stub: OpenAIStub) -> None:
 
 def test_speech_that_hangs_is_given_up(openai_stub: OpenAIStub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A voice that never comes is an error event in a bounded time, against the plugin's own half minute."""
-    monkeypatch.setattr(openai_client, "SPEECH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(openai_client, "TIMEOUT_S", 0.5)
 
     async def run() -> None:
         openai_stub.behaviour("hang")

@@ -136,9 +136,9 @@ class Call:
         )
         if job.interaction.silence_reprompts and not job.text_only:
             self._reprompts = Reprompts(talk, job.interaction)
-        if job.interaction.speaks_first and job.start_instruction:
+        if job.opening:
             talk.generate_reply(
-                instructions=job.start_instruction,
+                instructions=job.opening,
                 allow_interruptions=job.interaction.allow_interruptions,
             )
         if self._chat is not None:

@@ -59,7 +59,7 @@ def _first_context(job: CallJob) -> llm.ChatContext:
     context = llm.ChatContext.empty()
     # The breakpoint is livekit-agents' own: up to it, a provider may keep what it has read.
     context.add_message(role="system", content=[job.prompt, llm.CacheBreakpoint()])
-    context.add_message(role="system", content=[job.start_instruction])
+    context.add_message(role="system", content=[job.opening])
     return context
 
 

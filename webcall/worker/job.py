@@ -46,6 +46,11 @@ class CallJob:
         """What the assistant is called, or an empty string."""
         return _text(self.definition.get("assistant_name"))
 
+    @property
+    def opening(self) -> str:
+        """The instruction for the assistant's first words; empty where the person begins."""
+        return self.start_instruction if self.interaction.speaks_first else ""
+
 
 def read_job(metadata: str) -> CallJob:
     """Return the call that a dispatch's metadata describes.

@@ -12,9 +12,9 @@ import openai.resources.audio.speech
 import openai.resources.audio.transcriptions
 import openai.resources.chat.completions.completions
 
-# How long OpenAI's speech may keep a call waiting. The plugin has 30 s of its own, whatever the
-# session's connection options say (livekit/plugins/openai/tts.py, stt.py): a minute, tried twice.
-SPEECH_TIMEOUT_S = 8.0
+# How long OpenAI may keep a call waiting. For speech the plugin has 30 s of its own, whatever the session's
+# connection options say (livekit/plugins/openai/tts.py, stt.py): a minute, tried twice.
+TIMEOUT_S = 8.0
 
 # Read once: the authorities' certificates take some 20 ms, in each call and for each client.
 _TLS = httpx2.create_ssl_context()
@@ -23,13 +23,15 @@ _LIMITS = httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepal
 
 
 def patient_client(api_key: str, base_url: str | None = None) -> openai.AsyncClient:
-    """Return an OpenAI client whose requests wait no longer than `SPEECH_TIMEOUT_S` for a next byte."""
+    """Return an OpenAI client whose requests wait no longer than `TIMEOUT_S` for a next byte.
+
+    The plugin closes no client that it is given: this one ends with the call's process.
+    """
 
     async def bound(request: Any) -> None:
         limits = request.extensions.get("timeout", {})
         request.extensions["timeout"] = {
-            name: SPEECH_TIMEOUT_S if limit is None else min(limit, SPEECH_TIMEOUT_S)
-            for name, limit in limits.items()
+            name: TIMEOUT_S if limit is None else min(limit, TIMEOUT_S) for name, limit in limits.items()
         }
 
     http_client = httpx2.AsyncClient(

@@ -50,8 +50,7 @@ class Assistant(Agent):
 
         The reply that the session asks for then is made of them.
         """
-        begins = job.interaction.speaks_first and job.start_instruction
-        if begins and isinstance(models.llm, llm.LLM):
+        if job.opening and isinstance(models.llm, llm.LLM):
             self._greeting = Greeting(job, models.llm, llm.ToolContext(self.tools).flatten(), _CONNECT)
 
     async def drop_greeting(self) -> None:
