@@ -102,6 +102,8 @@ def test_ids(
         answer = door.answer(f"POST {CALL} HTTP/1.1\r\nX-Request-ID: {given}\r\n\r\n".encode())
         assert len(parsed(answer).headers["X-Request-ID"]) == 32
     assert len(parsed(door.answer(b"\xff\x00")).headers["X-Request-ID"]) == 32
+    both = "X-Request-ID: oldstyle-key.1234567890\r\nAuthorization: Bearer oldstyle-key.1234567890\r\n"
+    assert b"oldstyle" not in door.answer(f"POST {CALL} HTTP/1.1\r\n{both}\r\n".encode())
 
 
 def test_the_head_of_this_request_alone_counts(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
 from tests.support.clients import Clients
 from tests.support.deployment import Service, livekit_environment, store_records
@@ -123,6 +125,25 @@ def test_who_was_silent_is_answered_while_it_stops(service: Service) -> None:
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert answer.read()
         connection.close()
+    assert service.process.wait(40) == 0
+
+
+def test_who_has_sent_half_a_request_may_send_the_rest(service: Service) -> None:
+    """A head that is on its way at SIGTERM has the time that it has at any other moment."""
+    assert service.process is not None
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as client:
+        # The answer tells that the worker has the connection, and the beginning of the next head.
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        service.process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOP_KEEPALIVE_LINGER + 1.5
+        while time.monotonic() < until:
+            client.sendall(b"X-Slow: 1\r\n")
+            time.sleep(0.25)
+        client.sendall(b"Host: x\r\n\r\n")
+        answer = client.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close" in answer
     assert service.process.wait(40) == 0
 
 

@@ -38,6 +38,8 @@ class Late(Worker):
         self.reading = Reading()
         self.begun: list[Any] = []
         self.closed: list[Any] = []
+        self.worker_connections = 2
+        self.nr_conns = 0
 
     def notify(self) -> None:
         """Tell nobody."""
@@ -52,6 +54,7 @@ class Late(Worker):
     def close(self, conn: Any) -> None:
         """Keep who is closed."""
         self.closed.append(conn)
+        self.nr_conns -= 1
 
 
 @dataclass(eq=False)
@@ -84,3 +87,22 @@ def test_a_request_that_has_come_meanwhile_begins(
     worker.turn(0)
     assert (worker.begun, worker.closed) == (([conn], []) if sent else ([], [conn]))
     worker.poller.close()
+
+
+@pytest.mark.parametrize("older", ["silent", "idle"])
+def test_who_waits_for_longest_makes_room(pair: tuple[socket.socket, Connection], older: str) -> None:
+    """One that has only just come is not closed for the next one while another has been silent for long."""
+    with socket.socket() as other:
+        worker = Late()
+        worker.silent, worker.idle = (
+            Parked(worker.poller, 10, worker.begin),
+            Parked(worker.poller, 75, worker.begin),
+        )
+        old, new = Connection(other), pair[1]
+        newer = "idle" if older == "silent" else "silent"
+        getattr(worker, older).add(old)
+        getattr(worker, newer).add(new)
+        worker.nr_conns = worker.worker_connections
+        worker.make_room()
+        assert worker.closed == [old]
+        worker.poller.close()

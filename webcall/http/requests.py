@@ -8,11 +8,9 @@ import time
 from flask import Flask, Response
 
 from webcall import request_log
-from webcall.core.answer_headers import LIKE_A_KEY, REQUEST_ID, new_request_id, readable_id
+from webcall.core import caller_keys
+from webcall.core.answer_headers import REQUEST_ID
 from webcall.http import current
-
-# Of an existing deployment's keys; a shorter one would blot out half of every line.
-_SHORTEST_KEY = 6
 
 log = logging.getLogger("webcall.request")
 
@@ -32,34 +30,26 @@ def request_id() -> str:
 def note(**fields: str | None) -> None:
     """Add fields to the request's log lines: owner, assistant, room. Never what a caller sent beside."""
     given = _keys_given()
-    request_log.add(
-        **{name: None if value is None else _blotted(value, given) for name, value in fields.items()}
-    )
+    told = {
+        name: None if value is None else caller_keys.without_keys(value, given)
+        for name, value in fields.items()
+    }
+    request_log.add(**told)
 
 
 def without_keys(text: str) -> str:
     """Return `text` with what looks like an API key, or is the one of this request, blotted out."""
-    return _blotted(text, _keys_given())
-
-
-def _blotted(text: str, keys: tuple[str, ...]) -> str:
-    text = LIKE_A_KEY.sub("[key]", text)
-    if not text.isprintable():
-        # A log may be read in a terminal, which obeys control characters.
-        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    for key in keys:
-        text = text.replace(key, "[key]")
-    return text
+    return caller_keys.without_keys(text, _keys_given())
 
 
 def _keys_given() -> tuple[str, ...]:
-    """Return what stands in this request in the place of a key, but for what is too short to blot out."""
+    """Return what stands in this request in the place of a key."""
     kept = current.kept()
     known: tuple[str, ...] | None = kept.get("keys_given")
     if known is None:
-        bearer = (current.header("Authorization") or "").partition(" ")[2].strip()
-        given = (bearer, (current.header("X-Sandbox-Id") or "").strip())
-        known = kept.keys_given = tuple(one for one in given if len(one) > _SHORTEST_KEY)
+        known = kept.keys_given = caller_keys.keys_given(
+            current.header("Authorization") or "", current.header("X-Sandbox-Id") or ""
+        )
     return known
 
 
@@ -69,8 +59,7 @@ def _begin() -> None:
 
 
 def _begin_id() -> str:
-    given = readable_id(current.header(REQUEST_ID) or "")
-    chosen = given if given and without_keys(given) == given else new_request_id()
+    chosen = caller_keys.id_of(current.header(REQUEST_ID) or "", _keys_given())
     current.kept().request_id = chosen
     return chosen
 

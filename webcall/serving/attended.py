@@ -70,10 +70,10 @@ class Attended:
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLONESHOT)
         return True
 
-    def first_until(self) -> float:
-        """Return until when the one that waits for longest may; infinity if nobody waits."""
+    def first_since(self) -> float:
+        """Return since when the one that has waited for longest does; infinity if nobody waits."""
         with self._lock:
-            return next((until for _, until in self._waiting.values()), float("inf"))
+            return next((until for _, until in self._waiting.values()), float("inf")) - self._patience_s
 
     def expired(self, now: float) -> Iterator[Any]:
         """Give those who have said nothing for too long, waited for no more."""
@@ -184,9 +184,14 @@ class Kept(Parked):
     def longest(self) -> Any | None:
         """Return the one that has waited for longest, waited for no more; None if nobody waits."""
         attended = self._attended
-        if attended is not None and attended.first_until() < self.first_until():
+        if attended is not None and attended.first_since() < super().first_since():
             return attended.longest()
         return super().longest()
+
+    def first_since(self) -> float:
+        """Return since when the one that has waited for longest does; infinity if nobody waits."""
+        since = super().first_since()
+        return since if self._attended is None else min(since, self._attended.first_since())
 
     def hurry(self, patience_s: float) -> None:
         """Let nobody wait for longer than so long from now on, and nobody be attended to."""

@@ -10,7 +10,8 @@ from urllib.parse import unquote_to_bytes
 import structlog
 from gunicorn.util import http_date
 
-from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID, new_request_id, readable_id
+from webcall.core.answer_headers import EVERYWHERE, REQUEST_ID
+from webcall.core.caller_keys import id_of, keys_given
 from webcall.core.gate import RETRY_AFTER_S
 from webcall.core.services import Services
 from webcall.http.cors import EXPOSED_HEADERS
@@ -25,7 +26,9 @@ TURNED_AWAY = "turned away"
 # An overload is over when nobody was turned away for so long.
 _QUIET_S = 1.0
 
-_HEADER = re.compile(rb"\r\n(x-request-id|origin):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_HEADER = re.compile(
+    rb"\r\n(x-request-id|origin|authorization|x-sandbox-id):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE
+)
 # Of an absolute-form target (RFC 9112, 3.2.2).
 _ORIGIN = re.compile(rb"\Ahttps?://[^/?#]*", re.IGNORECASE)
 _CALLS = b"/web_call/"
@@ -97,8 +100,8 @@ class Door:
         # Of the head alone: what stands behind it is the caller's content, or the next request's head.
         head = sent.partition(b"\r\n\r\n")[0] + b"\r\n"
         found = {name.lower(): value.decode("latin-1") for name, value in _HEADER.findall(head)}
-        given = readable_id(found.get(b"x-request-id", ""))
-        own = {"Date": http_date(), REQUEST_ID: given or new_request_id()}
+        keys = keys_given(found.get(b"authorization", ""), found.get(b"x-sandbox-id", ""))
+        own = {"Date": http_date(), REQUEST_ID: id_of(found.get(b"x-request-id", ""), keys)}
         own |= self._cors_headers(found.get(b"origin", ""))
         body = b"" if sent.startswith(b"HEAD ") else self._body
         return self._head + _lines(own) + b"\r\n" + body

@@ -46,9 +46,9 @@ class Parked:
             self._leave(conn)
             yield conn
 
-    def first_until(self) -> float:
-        """Return until when the one that waits for longest may; infinity if nobody waits."""
-        return next(iter(self._until.values()), float("inf"))
+    def first_since(self) -> float:
+        """Return since when the one that has waited for longest does; infinity if nobody waits."""
+        return next(iter(self._until.values()), float("inf")) - self.patience_s
 
     def longest(self) -> Any | None:
         """Return the one that has waited for longest, parked no more; None if nobody waits."""

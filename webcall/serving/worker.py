@@ -109,7 +109,8 @@ class Worker(ConnectionWorker):
         for _ in range(_ACCEPTED_AT_ONCE):
             if self.nr_conns < self.worker_connections:
                 return
-            conn = self.silent.longest() or self.idle.longest()
+            # One that has just come, and has said nothing yet, is not the first to go.
+            conn = min(self.silent, self.idle, key=lambda parked: parked.first_since()).longest()
             if conn is None:
                 return
             self.let_go(conn)
@@ -136,8 +137,9 @@ class Worker(ConnectionWorker):
     def finish(self) -> None:
         """Take who is at the door, answer everybody, and end."""
         began = time.monotonic()
-        for parked in (self.silent, self.idle, self.half_sent):
-            # Each is answered with `Connection: close`; who says nothing meanwhile is let go.
+        for parked in (self.silent, self.idle):
+            # Each is answered with `Connection: close`; who says nothing meanwhile is let go. Who has sent a
+            # part of a request may send the rest, as ever.
             parked.hurry(STOP_KEEPALIVE_LINGER)
         self.set_accept_enabled(True)
         while True:
