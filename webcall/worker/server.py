@@ -23,6 +23,7 @@ from webcall.worker.ahead import import_ahead
 from webcall.worker.call import Call
 from webcall.worker.demo.stt import DemoSTT
 from webcall.worker.demo.tts import DemoTTS
+from webcall.worker.first_sound import keep_audible
 from webcall.worker.models import modules_ahead
 from webcall.worker.rtc_events import keep_all_events
 
@@ -144,6 +145,7 @@ def _prepare_process(config: Config, process: JobProcess) -> None:
     # Written from here: what livekit-agents would send to the main process holds exceptions' texts.
     logs.configure(config.log)
     keep_all_events()
+    keep_audible()
     _read_certificates()
     process.userdata["ears"] = inference.VAD(model="silero")
     # Neither raises: a process without the demo's ears still takes typed chats and other models.
