@@ -46,6 +46,8 @@ _encode = json.JSONEncoder(default=repr).encode
 
 def configure(config: LogConfig) -> None:
     """Set up logging for this process, by `log.level` and `log.format`."""
+    # No line has them (https://docs.python.org/3/howto/logging.html#optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(dict_config(config))
     structlog.configure(
         processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

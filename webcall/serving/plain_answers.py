@@ -34,9 +34,12 @@ def answer_plainly(worker: Any, request: PlainRequest, conn: Any) -> bool:
     """
     answer = PlainAnswer(request, conn, worker.cfg)
     try:
-        with _of_client():
-            if len(conn.sock.recv(request.length)) < request.length:
-                return False
+        try:
+            received = conn.sock.recv(request.length)
+        except OSError as error:
+            raise ClientGone from error
+        if len(received) < request.length:
+            return False
         worker.nr += 1
         if worker.nr >= worker.max_requests and worker.alive:
             worker.log.info("Autorestarting worker after current request.")
@@ -131,12 +134,14 @@ class PlainAnswer:
 
     def _send(self, data: bytes) -> None:
         connection = self._conn.sock
-        with _of_client():
-            try:
-                sent = connection.send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent < len(data):
+        try:
+            sent = connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientGone from error
+        if sent < len(data):
+            with _of_client():
                 connection.setblocking(True)
                 connection.sendall(memoryview(data)[sent:])
 
