@@ -10,6 +10,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,6 +61,16 @@ def _own_cpu_s(pid: int) -> float:
         with contextlib.suppress(FileNotFoundError):
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def wait_for_quiet(within_s: float = 15.0, busy: float = 0.1) -> None:
+    """Wait until the machine does next to nothing, or for so long: what was measured last may still end.
+
+    `busy` is the share of all cores that others may use for half a second.
+    """
+    until = time.monotonic() + within_s
+    while time.monotonic() < until and psutil.cpu_percent(0.5) > busy * 100:
+        pass
 
 
 def bind(pid: int, cores: Collection[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.processes import wait_for_quiet
 from tests.support.browser import METADATA, Visitor
 from tests.support.openai_stub import OpenAIStub
 
@@ -46,10 +47,15 @@ addEventListener("DOMContentLoaded", () => {
 
 
 def call(visitor: Visitor, assistant: str, api_key: str, models: OpenAIStub) -> dict[str, float]:
-    """Make one call at the playground, whose page has `MARKS`; return the milliseconds to each stage."""
+    """Make one call at the playground, whose page has `MARKS`; return the milliseconds to each stage.
+
+    The click comes when the machine is quiet: the process of the call before ends, and the one that takes its
+    place begins, for seconds after it.
+    """
     models.requests.clear()
     visitor.open()
     visitor.fill(assistant, METADATA, api_key=api_key)
+    wait_for_quiet()
     visitor.page.click("#start")
     visitor.page.wait_for_function("() => marks.sound && marks.word", timeout=60_000)
     marks: dict[str, Any] = visitor.page.evaluate("() => marks")
