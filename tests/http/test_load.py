@@ -75,8 +75,8 @@ def test_a_clash_of_names_draws_another(
     """Where a living room has the name, another is drawn: two callers never meet, on the real server."""
     environment = livekit_environment(livekit_server) | store_records("env", tmp_path, request)
     client = make_app(environment).test_client()
-    draws = iter(["aaaaaaaa", "aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
-    monkeypatch.setattr(rooms, "draw_suffix", lambda: next(draws))
+    suffixes, draw = iter(["aaaaaaaa", "aaaaaaaa", "aaaaaaaa", "bbbbbbbb"]), rooms.draw
+    monkeypatch.setattr(rooms, "draw", lambda digits: next(suffixes) + draw(digits - 8))
     first, second = (
         client.post("/web_call/get_token", json=HELPER | {"metadata": {"who": who}}, headers=bearer())
         for who in ("first", "second")
@@ -124,7 +124,7 @@ def test_names_that_clash_for_ever_are_an_error(
 ) -> None:
     """Where no name is free, the answer is a 500 and never somebody else's room."""
     client = make_app(fake_livekit.environment | store_records("env", tmp_path, request)).test_client()
-    monkeypatch.setattr(rooms, "draw_suffix", lambda: "aaaaaaaa")
+    monkeypatch.setattr(rooms, "draw", "a".__mul__)
     fake_livekit.rooms["helper_aaaaaaaa"] = '{"nonce": "theirs"}'
     answer = client.post("/web_call/get_token", json=HELPER, headers=bearer())
     assert answer.status_code == 500

@@ -45,7 +45,8 @@ class Gate:
             self._gauge.dec()
         with self._free:
             self._in_flight -= 1
-            self._free.notify()
+            if self._waiting:
+                self._free.notify()
 
     def _take(self) -> None:
         with self._free:

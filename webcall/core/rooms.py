@@ -30,19 +30,20 @@ class Earlier:
     expires_at: datetime
 
 
-def draw_suffix() -> str:
-    """Return 8 random hex digits."""
-    return secrets.token_hex(4)
-
-
-def room_name(assistant_id: str) -> str:
-    """Return `<assistant_id>_<8 hex digits>`; the id's characters are kept as they are."""
-    return f"{assistant_id}_{draw_suffix()}"
+def draw(digits: int) -> str:
+    """Return so many random hex digits, an even number."""
+    return secrets.token_hex(digits // 2)
 
 
 def random_candidate(assistant_id: str) -> Candidate:
-    """Return a room and an identity that nobody can foresee, for a request that is not repeated."""
-    return Candidate(room_name(assistant_id), new_identity(), secrets.token_hex(16))
+    """Return a room and an identity that nobody can foresee, for a request that is not repeated.
+
+    The room is `<assistant_id>_<8 hex digits>`; the id's characters are kept as they are.
+    """
+    # All at once: asking the system lets go of the interpreter's lock, for which all threads then compete.
+    drawn = draw(8 + 32 + 32)
+    suffix, identity, nonce = drawn[:8], drawn[8:40], drawn[40:]
+    return Candidate(f"{assistant_id}_{suffix}", new_identity(identity), nonce)
 
 
 class Rooms:

@@ -76,9 +76,12 @@ def _base64url(content: bytes) -> bytes:
     return base64.urlsafe_b64encode(content).rstrip(b"=")
 
 
-def new_identity() -> str:
-    """Return an identity that nobody else has and nobody can guess: 128 random bits."""
-    return "caller-" + secrets.token_hex(16)
+def new_identity(drawn: str = "") -> str:
+    """Return an identity that nobody else has and nobody can guess: 128 random bits.
+
+    `drawn` is those bits in hex digits, where they have been drawn already.
+    """
+    return "caller-" + (drawn or secrets.token_hex(16))
 
 
 def mint(
