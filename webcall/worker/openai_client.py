@@ -8,9 +8,10 @@ import httpx2
 import openai
 
 # Else imported at the first request, which takes 0.1 s.
-import openai.resources.audio.speech
-import openai.resources.audio.transcriptions
+import openai.resources.audio
 import openai.resources.chat.completions.completions
+import openai.resources.models
+from openai._base_client import get_platform
 
 # How long OpenAI may keep a call waiting. For speech the plugin has 30 s of its own, whatever the session's
 # connection options say (livekit/plugins/openai/tts.py, stt.py): a minute, tried twice.
@@ -20,12 +21,16 @@ TIMEOUT_S = 8.0
 _TLS = httpx2.create_ssl_context()
 # The plugin's own: between two turns of a talk a connection stays.
 _LIMITS = httpx2.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=120)
+_PLATFORM = get_platform()
 
 
-def patient_client(api_key: str, base_url: str | None = None) -> openai.AsyncClient:
+def patient_client(
+    api_key: str, base_url: str | None = None, *, socket: str | None = None
+) -> openai.AsyncClient:
     """Return an OpenAI client whose requests wait no longer than `TIMEOUT_S` for a next byte.
 
-    The plugin closes no client that it is given: this one ends with the call's process.
+    With `socket` they go to that Unix socket, whatever `base_url` says. The plugin closes no client that it
+    is given: this one ends with the call's process.
     """
 
     async def bound(request: Any) -> None:
@@ -35,6 +40,13 @@ def patient_client(api_key: str, base_url: str | None = None) -> openai.AsyncCli
         }
 
     http_client = httpx2.AsyncClient(
-        verify=_TLS, limits=_LIMITS, event_hooks={"request": [bound]}, follow_redirects=True
+        verify=_TLS,
+        limits=_LIMITS,
+        event_hooks={"request": [bound]},
+        follow_redirects=True,
+        transport=httpx2.AsyncHTTPTransport(uds=socket) if socket else None,
     )
-    return openai.AsyncClient(max_retries=0, api_key=api_key, base_url=base_url, http_client=http_client)
+    client = openai.AsyncClient(max_retries=0, api_key=api_key, base_url=base_url, http_client=http_client)
+    # Else a thread is started to find it out, before each client's first request.
+    client._platform = _PLATFORM
+    return client

@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 from livekit.agents import AgentServer, JobContext, JobExecutorType, JobProcess, JobRequest, inference
 from livekit.agents.utils import http_context
+from livekit.rtc._ffi_client import FfiClient
 from prometheus_client import Gauge
 
 from webcall import logs
@@ -28,6 +29,9 @@ from webcall.worker.models import modules_ahead
 from webcall.worker.rtc_events import keep_all_events
 
 _FULL = 0.6
+
+# A name: what it does when it is imported is for the process that the others are forked from.
+_REHEARSED = "webcall.worker.rehearsed"
 
 # LiveKit may be away for as long as it takes; the worker goes on asking.
 _FOR_EVER = 1_000_000_000
@@ -59,9 +63,9 @@ class Worker:
             port=config.worker.health_port,
             prometheus_port=config.worker.metrics_port,
             setup_fnc=partial(_prepare_process, config),
-            # Imported once for all processes. A model's plugin would keep a person waiting for up to a
-            # second, and this module a call that begins while the next process starts beside it.
-            preload_modules=[__name__, import_ahead(modules_ahead(config.worker))],
+            # Imported once for all processes, and rehearsed. A model's plugin would keep a person waiting for
+            # up to a second, and this module a call that begins while the next process starts beside it.
+            preload_modules=[__name__, import_ahead([*modules_ahead(config.worker), _REHEARSED])],
         )
         self.server.rtc_session(
             partial(_run_call, config),
@@ -147,6 +151,8 @@ def _prepare_process(config: Config, process: JobProcess) -> None:
     keep_all_events()
     keep_audible()
     _read_certificates()
+    # Its threads are started, which the room would wait for.
+    _ = FfiClient.instance
     process.userdata["ears"] = inference.VAD(model="silero")
     # Neither raises: a process without the demo's ears still takes typed chats and other models.
     if config.worker.tts == DEMO.name:
