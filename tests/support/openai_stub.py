@@ -51,6 +51,7 @@ class Request:
 class OpenAIStub:
     """The server. `reply` is what the model says, `heard` what transcription understands.
 
+    `looks` are the paths that were asked for by GET, which opens a connection before it is needed.
     `first_after_s` is how long a healthy answer to a route takes to begin, `word_s` what lies between words.
     """
 
@@ -60,6 +61,7 @@ class OpenAIStub:
         self.reply = "Hello from the stub, this is a streamed reply."
         self.heard = "what time is it"
         self.requests: list[Request] = []
+        self.looks: list[str] = []
         self._behaviours: dict[Route, Behaviour] = {}
         self._released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -111,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep requests out of the test's output."""
 
     def do_GET(self) -> None:
-        # livekit-agents warms up a connection by asking for the models.
+        # livekit-agents warms up a connection by asking for the models, or for nothing.
+        self.server.stub.looks.append(self.path.removeprefix("/v1"))
         self._answer(200, json.dumps({"object": "list", "data": []}).encode())
 
     def do_POST(self) -> None:

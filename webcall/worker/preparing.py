@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from livekit.agents import JobContext
+from livekit.agents import JobContext, llm
 
 from webcall.config.settings import WorkerConfig
 from webcall.worker.attendance import Attendance
@@ -73,12 +74,29 @@ class Preparation:
     def _prepare(self, job: CallJob) -> Prepared:
         models = make_models(job, self._bounds)
         assistant = Assistant(job, models, self._end)
-        assistant.prepare_greeting(job, models)
-        if models.tts is not None:
-            models.tts.prewarm()
+        asked = assistant.prepare_greeting(job, models)
+        _open_connections(models, asked=asked)
         return Prepared(models, assistant)
 
     async def _stop(self) -> None:
         if self._early is not None:
             self._early.cancel()
             await asyncio.wait([self._early])
+
+
+def _open_connections(models: Models, *, asked: bool) -> None:
+    """Open the connections that will be needed, once: the session, as it starts, would ask for each again.
+
+    A language model that is `asked` for something has one.
+    """
+    if isinstance(models.llm, llm.LLM):
+        if not asked:
+            models.llm.prewarm()
+        models.llm.prewarm = _nothing  # type: ignore[method-assign]
+    if models.tts is not None:
+        models.tts.prewarm()
+        models.tts.prewarm = _nothing  # type: ignore[method-assign]
+
+
+def _nothing(**_: Any) -> None:
+    return

@@ -45,13 +45,15 @@ class Assistant(Agent):
         self._greeting: Greeting | None = None
         super().__init__(instructions=job.prompt, tools=self._own_tools(job, models))
 
-    def prepare_greeting(self, job: CallJob, models: Models) -> None:
+    def prepare_greeting(self, job: CallJob, models: Models) -> bool:
         """Ask for the first words now, before the session is there, if the assistant begins.
 
-        The reply that the session asks for then is made of them.
+        The reply that the session asks for then is made of them. Return whether anything was asked.
         """
-        if job.opening and isinstance(models.llm, llm.LLM):
-            self._greeting = Greeting(job, models.llm, llm.ToolContext(self.tools).flatten(), _CONNECT)
+        if not job.opening or not isinstance(models.llm, llm.LLM):
+            return False
+        self._greeting = Greeting(job, models.llm, llm.ToolContext(self.tools).flatten(), _CONNECT)
+        return True
 
     async def drop_greeting(self) -> None:
         """Give up first words that nobody has asked for yet."""
