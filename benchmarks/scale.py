@@ -39,8 +39,7 @@ from tests.support.programs import free_port
 
 LARGE = {"customer": {"name": "Ada"}, "notes": [f"line {number:04d} " + "x" * 54 for number in range(235)]}
 _IN_FILE = 100_000
-# Fewer would measure how connections are made.
-_LEAST_PER_CONNECTION = 16
+_CONNECTIONS = 16
 _MOST_AT_ONCE = 64
 
 Settings = Mapping[str, str]
@@ -54,7 +53,7 @@ class Row:
     beside: str
     settings: Callable[[], Settings] = dict
     metadata: Mapping[str, object] | None = None
-    connections: int = 16
+    connections: int = _CONNECTIONS
     bound: Literal["", "together", "each"] = ""
 
 
@@ -166,7 +165,8 @@ def run(rounds: int, requests: int, most: int, only: str) -> tuple[list[Row], di
             for number in range(rounds + 1):
                 for row, port, pid in random.sample(ready.rows, len(ready.rows)):
                     ready.places.take(row, pid)
-                    count = max(requests, _LEAST_PER_CONNECTION * row.connections)
+                    # As many for each connection as with 16: fewer would measure how connections are made.
+                    count = max(requests, requests * row.connections // _CONNECTIONS)
                     request, at_once = deployment.request(row.metadata), min(row.connections, _MOST_AT_ONCE)
                     before = ready.places.others_cpu_s()
                     service = measure(port, pid, request, count, row.connections, at_once)
@@ -181,7 +181,9 @@ def main() -> None:
     """Measure, print, and write."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--requests", type=int, default=1000, help="per round and row")
+    options.add_argument(
+        "--requests", type=int, default=1000, help="per round and row, of more than 16 connections more"
+    )
     options.add_argument("--most", type=int, default=1_000_000)
     options.add_argument("--only", default="", help="a part of the rows' names")
     options.add_argument("--json", type=Path)
