@@ -31,7 +31,7 @@ def requested(shopper: Shopper) -> list[str]:
 
 
 def test_a_call_on_a_hostile_page(site_of: MakeSite, shopper: Shopper, playground: Service) -> None:
-    """Among hostile styles the assistant greets, is heard, and answers; LiveKit comes with the call only."""
+    """Among hostile styles the assistant greets, is heard, and answers; LiveKit comes with the panel only."""
     shop = Shop.opened(site_of(HOSTILE), playground)
     asked = requested(shopper)
     shopper.page.goto(shop.link())
@@ -40,7 +40,8 @@ def test_a_call_on_a_hostile_page(site_of: MakeSite, shopper: Shopper, playgroun
     assert launcher.evaluate(look) == ["normal", "16px", "none"]
     files = {url.rsplit("/", 1)[1].split(".")[0] + ".js" for url in asked if url.startswith(playground.url)}
     assert files == {"widget.js", *widget.AT_ONCE}
-    launcher.click()
+    with shopper.page.expect_response("**/widget/livekit-client*"):
+        launcher.click()
     assert shopper.button("Start the call").evaluate(look) == ["normal", "16px", "none"]
     own = shopper.page.locator("main .panel")
     assert own.evaluate("(one) => getComputedStyle(one).position") == "static", "the page keeps its style"
@@ -157,7 +158,11 @@ def test_what_was_not_loaded_is_loaded_by_the_next_try(shopper: Shopper, shop: S
     """Where the network fails as the call's code is loaded, that is said, and trying again works."""
     lost = "**/widget/livekit-client*"
     shopper.page.route(lost, lambda route: route.abort())
-    shopper.begin(shop.link(), "Type only")
+    shopper.page.goto(shop.link())
+    with shopper.page.expect_event("requestfailed"):
+        shopper.part(".launcher").click()
+    assert shopper.part(".notice").is_hidden(), "nobody has called yet"
+    shopper.button("Type only").click()
     assert "could not be loaded" in shopper.told("not_loaded")
     shopper.forgive(RESOURCE)
     shopper.page.unroute(lost)

@@ -74,7 +74,7 @@ def test_every_page_may_load_it(make_app: MakeApp, library: Path, cors: str) -> 
 
 
 def test_little_is_loaded_before_a_call(pages: FlaskClient) -> None:
-    """Until a call is started it is under 25 KB, uncompressed, and nothing of LiveKit's; then the rest."""
+    """Until its panel is opened it is under 25 KB, uncompressed, and nothing of LiveKit's; then the rest."""
     entry = pages.get("/widget.js").text
     at_once = loaded(pages, imported(entry, "from"))
     assert plain(list(at_once)) == set(widget.AT_ONCE)

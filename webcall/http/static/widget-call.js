@@ -1,4 +1,4 @@
-// The widget's calls: loaded, with LiveKit's library, when the first one is started.
+// The widget's calls: loaded, with LiveKit's library, when the panel is opened.
 
 import { Attempts } from "./attempts.js";
 import { Call } from "./call.js";

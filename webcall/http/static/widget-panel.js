@@ -101,6 +101,8 @@ export class Panel {
       this.#show(this.#panel.hidden);
       if (!this.#panel.hidden) {
         this.#focus();
+        // While the person looks at the buttons: the call begins by so much sooner. What fails is told by them.
+        this.#load().catch(() => {});
       }
     });
     this.#close.addEventListener("click", () => this.#shut());
@@ -154,13 +156,22 @@ export class Panel {
     void this.#with((call) => call.start(textOnly));
   }
 
+  /** Load what a call needs, once; where that failed, again. @returns {Promise<WidgetCall>} */
+  async #load() {
+    try {
+      this.#loading ??= import("./widget-call.js").then(({ load }) => load(this, (what) => this.#kept(what)));
+      return await this.#loading;
+    } catch (error) {
+      this.#loading = null;
+      throw error;
+    }
+  }
+
   /** @param {(call: WidgetCall) => Promise<void>} act */
   async #with(act) {
     try {
-      this.#loading ??= import("./widget-call.js").then(({ load }) => load(this, (what) => this.#kept(what)));
-      this.#call = await this.#loading;
+      this.#call = await this.#load();
     } catch {
-      this.#loading = null;
       this.state("failed");
       this.notice("The call could not be loaded. Check your network, and try again.", "not_loaded");
       return;

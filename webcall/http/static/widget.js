@@ -1,6 +1,6 @@
 // A call button for any page:
 //   <script type="module" src="https://…/widget.js" data-key="lvp_…" data-assistant="…"></script>
-// This file and what it imports are small: the call and LiveKit's library are loaded when somebody calls.
+// This file and what it imports are small: the call and LiveKit's library are loaded when somebody opens the panel.
 
 import { Panel } from "./widget-panel.js";
 
