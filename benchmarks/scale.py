@@ -75,6 +75,7 @@ def rows(folder: Path, deployment: Deployment, server: MongoServer, most: int) -
         Row(f"file, {_IN_FILE:,} records", base, lambda: in_files(folder / "many", deployment, _IN_FILE)),
         Row("two workers", base, two),
         Row(bound, bound, bound="together"),
+        Row("256 connections, bound", bound, connections=256, bound="together"),
         Row("two workers, bound to its core", bound, two, bound="together"),
         Row("two workers, bound to a core each", bound, two, bound="each"),
         Row(mongo, mongo, filled(10)),
