@@ -165,6 +165,47 @@ describe("the transcript", () => {
     assert.equal(call.state, "joined");
   });
 
+  /** Hold each text back until `goesOn` or `breaksOff` is called for it. */
+  function slowly() {
+    const [begun, held] = [[], []];
+    server.room.localParticipant.sendText = (text) => {
+      begun.push(text);
+      return new Promise((resolve, reject) => held.push({ goesOn: resolve, breaksOff: () => reject(new Error("gone")) }));
+    };
+    return { begun, held };
+  }
+
+  test("messages stay in order where sending takes its time", async () => {
+    await joined(null);
+    await call.send("one");
+    await call.send("two");
+    const { begun, held } = slowly();
+    server.room.enters(participant("agent", { "lk.agent.state": "listening" }));
+    await settle();
+    void call.send("three");
+    for (const [at] of ["one", "two", "three"].entries()) {
+      await settle();
+      held[at].goesOn();
+    }
+    await settle();
+    assert.deepEqual(begun, ["one", "two", "three"]);
+  });
+
+  test("what is on its way when the call ends is not told of, and nothing is sent after it", async () => {
+    await joined(null);
+    await call.send("one");
+    await call.send("two");
+    const { begun, held } = slowly();
+    server.room.enters(participant("agent", { "lk.agent.state": "listening" }));
+    await settle();
+    server.room.tell("Disconnected", livekit.DisconnectReason.ROOM_DELETED);
+    held[0].breaksOff();
+    await settle();
+    assert.deepEqual(begun, ["one"]);
+    assert.deepEqual(codes(), []);
+    assert.deepEqual(call.transcript.entries.map(({ failed }) => failed), [true, true]);
+  });
+
   test("the times to the first word and to each typed reply are told once", async () => {
     await joined();
     server.room.hears("lk.transcription", stream(["Hello"], { "lk.segment_id": "a" }), "agent");

@@ -13,6 +13,10 @@ const TOPIC = "lk.chat";
 export class Outbox {
   /** @type {Entry[]} */
   #waiting = [];
+  /** @type {Entry[]} to be sent, one behind the other: each takes its time */
+  #going = [];
+  #sending = Promise.resolve();
+  #over = false;
   #transcript;
   #told;
   /** When the last message was sent, in milliseconds of `performance.now()`; 0 before the first. */
@@ -34,11 +38,18 @@ export class Outbox {
   }
 
   /**
-   * Send what waits.
+   * Send what waits, behind what is on its way.
    * @param {Room} room
    */
-  async flush(room) {
-    for (const entry of this.#waiting.splice(0)) {
+  flush(room) {
+    this.#going.push(...this.#waiting.splice(0));
+    this.#sending = this.#sending.then(() => this.#send(room));
+    return this.#sending;
+  }
+
+  /** @param {Room} room */
+  async #send(room) {
+    for (let entry = this.#going.shift(); entry; entry = this.#going.shift()) {
       this.sentAt = performance.now();
       try {
         this.#transcript.change(entry, { waiting: false });
@@ -46,13 +57,17 @@ export class Outbox {
         this.#told.sent();
       } catch {
         this.#transcript.change(entry, { failed: true });
-        this.#told.failed();
+        if (!this.#over) {
+          this.#told.failed();
+        }
       }
     }
   }
 
-  /** Send nothing any more. */
+  /** Send nothing any more, and tell of nothing: the call is over. */
   clear() {
+    this.#over = true;
     this.#waiting = [];
+    this.#going = [];
   }
 }
