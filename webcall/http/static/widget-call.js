@@ -80,7 +80,7 @@ export class WidgetCall {
   async resume() {
     try {
       const { place, muted } = JSON.parse(this.#place.read());
-      await this.#made().join(place, { muted, renew: this.#attempts.renewal(this.#service) });
+      await this.#made(muted).join(place, { muted, renew: this.#attempts.renewal(this.#service) });
     } catch {
       // Not what was kept here: nothing to come back to.
       this.#place.write("");
@@ -105,11 +105,12 @@ export class WidgetCall {
     await this.#call?.hangUp();
   }
 
-  #made() {
+  /** @param {boolean} [muted] as it was before the page was loaded again */
+  #made(muted = false) {
     const panel = this.#panel;
     const call = (this.#call = new Call(this.#livekit));
     /** @type {{place?: import("./service.js").Place, muted: boolean}} */
-    const kept = { muted: false };
+    const kept = { muted };
     const keep = () => kept.place && this.#place.write(JSON.stringify(kept));
     call.on("state", (state) => panel.state(state, STATES[state]));
     call.on("assistant", (state) => {
