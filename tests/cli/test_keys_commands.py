@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from flask import Flask
 
@@ -27,6 +29,7 @@ from tests.support.deployment import (
     store_records,
 )
 from webcall.core.keys import list_keys
+from webcall.errors import BackendError
 from webcall.records import hash_api_key
 
 Works = Callable[[str], bool]
@@ -132,6 +135,50 @@ def test_both_keys_work_while_they_overlap(
     monkeypatch.setattr("webcall.records.datetime", Later)
     assert not works(old)
     assert works(new)
+
+
+def test_a_key_that_nobody_saw_is_revoked(
+    run: Run, works: Works, stored_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a new key cannot be printed, it is good for nothing, and the one before it works on."""
+    old = run("keys", "create", "--owner", OWNER).stdout.strip()
+    before = set(entries(stored_app))
+    echo = click.echo
+
+    def fail(message: str, *, err: bool = False) -> None:
+        if not err:
+            raise OSError(errno.EPIPE, "canary")
+        echo(message, err=err)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(click, "echo", fail)
+        for command in (("create", "--owner", OWNER), ("rotate", old[:12], "--yes")):
+            told = run("keys", *command, status=1).stderr
+            assert "could not be printed, and was revoked" in told
+    made = [entry.state for key_hash, entry in entries(stored_app).items() if key_hash not in before]
+    assert made == ["revoked", "revoked"]
+    assert works(old)
+    assert works(run("keys", "rotate", old[:12], "--yes").stdout.strip())
+
+
+def test_a_rotation_that_fails_says_so_of_the_key_that_it_showed(
+    run: Run, works: Works, stored_app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the old key cannot be stopped, it works on, and the new one is named as one not to use."""
+    old = run("keys", "create", "--owner", OWNER).stdout.strip()
+    [(_, validator)] = stored_app.extensions["webcall"].validators()
+    update = validator.update_key
+
+    def fail(key_hash: str, changes: Any) -> bool:
+        if "replaced_by" in changes:
+            raise BackendError("canary")
+        return bool(update(key_hash, changes))
+
+    monkeypatch.setattr(validator, "update_key", fail)
+    told = run("keys", "rotate", old[:12], "--yes", status=1)
+    new = told.stdout.strip()
+    assert f"Do not use the new key, {new[:12]}" in told.stderr
+    assert (works(old), works(new)) == (True, False)
 
 
 def test_a_key_for_a_page(run: Run, stored_app: Flask) -> None:

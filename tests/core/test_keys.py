@@ -125,7 +125,7 @@ def test_a_leftover_beside_a_hash_is_removed() -> None:
 
 
 def test_a_rotation_that_fails_leaves_no_second_key() -> None:
-    """If the old key cannot be stopped, the new one, which nobody has seen, does not work either."""
+    """If the old key cannot be stopped, the new one does not work either."""
     manager = MemoryKeys(hashed(TWINS[0]))
     manager.fails_to_update = (hash_api_key(TWINS[0]),)
     validators = [("a", manager)]

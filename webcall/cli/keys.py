@@ -25,7 +25,7 @@ from webcall.core import keys as core
 from webcall.core.new_keys import NewKey
 from webcall.errors import WebCallError
 from webcall.interfaces import ListsKeys, ManagesKeys
-from webcall.records import as_json_value, hash_api_key
+from webcall.records import PREFIX_LENGTH, as_json_value, hash_api_key
 
 SETTING = "auth.validators"
 
@@ -95,15 +95,18 @@ def create(backend: str | None, expires: datetime | None, **wish: Any) -> None:
         note("warning: the owner is no email address: the key is for assistants of this very owner")
     try:
         _show_once(api_key, chosen)
-    except OSError:
+    except WebCallError:
         # Nobody has seen it, and nobody will.
         manager.update_key(hash_api_key(api_key), {"is_active": False})
-        raise WebCallError("the key could not be printed, and was revoked: create another") from None
+        raise
 
 
 def _show_once(api_key: str, backend: str) -> None:
-    # Alone on stdout, so that a script can take it from there.
-    click.echo(api_key)
+    try:
+        # Alone on stdout, so that a script can take it from there.
+        click.echo(api_key)
+    except OSError:
+        raise WebCallError("the key could not be printed, and was revoked: run the command again") from None
     note(f"Stored as a hash by the backend '{backend}'. The key is shown this once: keep it now.")
 
 
@@ -175,8 +178,18 @@ def rotate(key_id: str, overlap: timedelta | None, yes: bool) -> None:
     if not yes:
         end = f"after {overlap}" if overlap else "at once"
         click.confirm(f"Replace the key {entries[0].id}? The old one stops {end}.", abort=True, err=True)
-    rotated = core.rotate_key(validators, entries, overlap or timedelta())
-    _show_once(rotated.api_key, entries[0].backend)
+    shown = []
+
+    def show(api_key: str) -> None:
+        _show_once(api_key, entries[0].backend)
+        shown.append(api_key[:PREFIX_LENGTH])
+
+    try:
+        rotated = core.rotate_key(validators, entries, overlap or timedelta(), show)
+    except Exception:
+        if shown:
+            note(f"Do not use the new key, {shown[0]}: the old one could not be stopped.")
+        raise
     stopped = (
         "has stopped"
         if rotated.old_stops_at is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,13 +121,17 @@ class Rotated:
 
 
 def rotate_key(
-    validators: Validators, entries: Sequence[KeyEntry], overlap: timedelta = timedelta()
+    validators: Validators,
+    entries: Sequence[KeyEntry],
+    overlap: timedelta = timedelta(),
+    show: Callable[[str], object] = lambda _: None,
 ) -> Rotated:
     """Make a new key with the old one's owner, restrictions and limits; both work while they overlap.
 
     The overlap is stored as the old key's `expires_at`, never later than it had one, so that no
-    worker has to remember anything. Raises `WebCallError` for a key that is not active or was rotated
-    before. If the old one cannot be stopped, the new one is made unusable again.
+    worker has to remember anything. `show` gets the new key before the old one is stopped. Raises
+    `WebCallError` for a key that is not active or was rotated before. If the new one cannot be shown, or
+    the old one not be stopped, the new one is made unusable again.
     """
     entry = entries[0]
     if entry.state != "active":
@@ -151,6 +155,7 @@ def rotate_key(
     managers[0].add_key(kept | fresh_fields(api_key))
     stops_at = datetime.now(UTC).replace(microsecond=0) + overlap if overlap else None
     try:
+        show(api_key)
         for each, manager in zip(entries, managers, strict=True):
             _end(each, manager, stops_at, successor=api_key[:PREFIX_LENGTH])
     except Exception:
