@@ -16,6 +16,10 @@ from webcall.http import widget
 
 # What Chrome writes of a connection and of a request that failed.
 SOCKET, RESOURCE = "WebSocket connection to ", "Failed to load resource: "
+MOUNT = """async ([url, key]) => {
+  const { mount } = await import(url);
+  globalThis.second = mount({ key, assistant: "helper", textOnly: true });
+}"""
 PUT_TOKEN = """([name, token]) => {
   const kept = JSON.parse(sessionStorage[name]);
   kept.place.token = token;
@@ -169,3 +173,29 @@ def test_what_was_not_loaded_is_loaded_by_the_next_try(shopper: Shopper, shop: S
     shopper.button("Try again").click()
     shopper.until_heard("Ada")
     assert shopper.button("Mute").count() == 0, "what was tried first was typed"
+
+
+def test_a_call_that_is_given_up_while_it_is_loaded_never_begins(shopper: Shopper, shop: Shop) -> None:
+    """Hanging up, or taking the button out of the page, before the call's code is there: nobody is called."""
+    held: list[Route] = []
+    holding = True
+
+    def hold(route: Route) -> None:
+        held.append(route) if holding else route.continue_()
+
+    asked = requested(shopper)
+    shopper.page.route("**/widget/livekit-client*", hold)
+    shopper.begin(shop.link(text_only=True), "Start the chat")
+    shopper.button("Hang up").click()
+    shopper.until_call("idle")
+    shopper.page.evaluate(MOUNT, [f"{shop.service.url}/widget.js", shop.key])
+    second = shopper.page.locator("webcall-widget").nth(1)
+    second.locator(".launcher").click()
+    second.get_by_role("button", name="Start the chat").click()
+    shopper.page.evaluate("() => second.remove()")
+    holding = False
+    for route in held:
+        route.continue_()
+    shopper.button("Start the chat").click()
+    shopper.until_heard("Ada")
+    assert len([url for url in asked if url.endswith("/get_token")]) == 1

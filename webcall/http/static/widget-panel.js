@@ -22,6 +22,8 @@ export class Panel {
   #loading = null;
   /** @type {WidgetCall | null} */
   #call = null;
+  /** What begins when the call's code is there. @type {((call: WidgetCall) => Promise<void>) | null} */
+  #next = null;
   #textOnly = false;
   conversation = new Conversation();
 
@@ -73,7 +75,7 @@ export class Panel {
   /** Take it out of the page; a call is hung up. */
   remove() {
     this.#dark.removeEventListener("change", this.#follow);
-    void this.#call?.hangUp();
+    this.#end();
     this.host.remove();
   }
 
@@ -81,6 +83,7 @@ export class Panel {
   resume() {
     if (this.#kept("place").read()) {
       this.#show(true);
+      this.state("joining");
       void this.#with((call) => call.resume());
     }
   }
@@ -112,7 +115,7 @@ export class Panel {
     });
     this.#type.addEventListener("click", () => this.#begin(true));
     this.#mute.addEventListener("click", () => void this.#call?.toggleMute());
-    this.#hangUp.addEventListener("click", () => void this.#call?.hangUp());
+    this.#hangUp.addEventListener("click", () => this.#end());
     this.#sound.addEventListener("click", () => void this.#call?.startAudio());
     this.#chat.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -169,14 +172,30 @@ export class Panel {
 
   /** @param {(call: WidgetCall) => Promise<void>} act */
   async #with(act) {
+    this.#next = act;
     try {
       this.#call = await this.#load();
     } catch {
-      this.state("failed");
-      this.notice("The call could not be loaded. Check your network, and try again.", "not_loaded");
+      if (this.#next === act) {
+        this.state("failed");
+        this.notice("The call could not be loaded. Check your network, and try again.", "not_loaded");
+      }
       return;
     }
-    await act(this.#call);
+    if (this.#next === act) {
+      await act(this.#call);
+    }
+  }
+
+  /** Hang up; what waits for the call's code never begins. */
+  #end() {
+    this.#next = null;
+    if (this.#call) {
+      void this.#call.hangUp();
+    } else {
+      this.#kept("place").write("");
+      this.state("idle");
+    }
   }
 
   /** @param {Events["state"]} state @param {string} [words] */
