@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -216,6 +217,37 @@ def test_audit_plugin_appends_lines(
     assert list(shown) == list(lines[0])
 
 
+def test_a_line_that_does_not_fit_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a part of a line finds room on the disk, the event counts as lost, and the next line is whole."""
+    path = tmp_path / "audit.jsonl"
+    # So large that the limit below is none for whatever else this process writes meanwhile.
+    path.write_bytes(b" " * 2**20 + b"\n")
+    monkeypatch.setenv("WEBCALL_AUDIT_FILE", str(path))
+    told: list[str] = []
+    observers = Observers(
+        [Observer("audit", {CREATED: plugins.audit.webcall_call_created})],
+        count=lambda _, result: told.append(result),
+    )
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def tell(room: str) -> None:
+        before = len(told)
+        observers.created(created(room))
+        wait_for(lambda: len(told) > before)
+
+    tell("first")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, most))
+        tell("lost")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    tell("last")
+    observers.close()
+    assert told == ["told", "failed", "told"]
+    rooms = [json.loads(line)["room_name"] for line in path.read_text().splitlines()[1:]]
+    assert rooms == ["first", "last"]
+
+
 def test_reason_of_an_observer_that_fails_is_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -237,6 +269,9 @@ def test_reason_of_an_observer_that_fails_is_in_the_log(
     monkeypatch.setenv("WEBCALL_AUDIT_FILE", str(tmp_path / "missing" / "audit.jsonl"))
     [line] = lines(audit)
     assert line["error"] == "WEBCALL_AUDIT_FILE cannot be written: No such file or directory"
+    monkeypatch.setenv("WEBCALL_AUDIT_FILE", "/dev/full")
+    [line] = lines(audit)
+    assert line["error"] == "WEBCALL_AUDIT_FILE cannot be written: No space left on device"
     [line] = lines(Observer("other", {CREATED: fail}))
     assert line["exception"] == ["ValueError"]
     assert "canary" not in str(line)
