@@ -30,6 +30,9 @@ from webcall.worker.rtc_events import keep_all_events
 
 _FULL = 0.6
 
+# Until a call is heard, mostly. A process that starts beside it takes its cores.
+_BEGINNING_S = 1.0
+
 # A name: what it does when it is imported is for the process that the others are forked from.
 _REHEARSED = "webcall.worker.rehearsed"
 
@@ -84,6 +87,8 @@ class Worker:
         self._agent_name = config.livekit.agent_name
         self._drain_s = config.worker.drain_s
         self._accepting: set[str] = set()
+        self._idle = config.worker.idle_processes
+        self._beginning: asyncio.TimerHandle | None = None
 
     def load(self) -> float:
         """Return the share of the calls that this worker takes, as LiveKit has to see it.
@@ -104,10 +109,21 @@ class Worker:
             await request.reject(terminate=False)
             return
         self._accepting.add(request.id)
+        self._let_it_begin()
         try:
             await request.accept()
         finally:
             self._accepting.discard(request.id)
+
+    def _let_it_begin(self) -> None:
+        """Do with one idle process less for a moment, where others are left for the next calls."""
+        if self._idle > 1 and self._beginning is None:
+            self.server._proc_pool.set_target_idle_processes(self._idle - 1)
+            self._beginning = asyncio.get_running_loop().call_later(_BEGINNING_S, self._it_has_begun)
+
+    def _it_has_begun(self) -> None:
+        self._beginning = None
+        self.server._proc_pool.set_target_idle_processes(self._idle)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT; then take no new call, and let those that run go on for a while.
