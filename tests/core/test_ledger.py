@@ -225,6 +225,19 @@ def test_an_entry_that_is_written_twice(redis_uri: str) -> None:
     told.ledger.close()
 
 
+def test_an_entry_whose_answer_is_lost(redis_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that Redis was asked for twice is its asker's, who takes it out where no room is made."""
+    told = Told(RedisLedger(redis_uri))
+    told.place(replace(ENTRY, room_name="other"))
+    lost = lose_answers(monkeypatch, 1, int)
+    with pytest.raises(ValueError, match="no room"), told.ledger.written(ENTRY, waits_s=120):
+        raise ValueError("no room")
+    assert lost == [1]
+    told.ledger.on_event(finished())
+    assert told.calls == []
+    told.ledger.close()
+
+
 def test_ends_that_livekit_does_not_tell() -> None:
     """They are told when the call must be over, by the next sweep."""
     now = [0.0]

@@ -30,13 +30,16 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# KEYS: the call, those that are due. ARGV: room, entry, how long it lasts and is remembered after that (ms).
+# KEYS: the call, those that are due. ARGV: room, entry, how long it lasts and is remembered after that (ms),
+# and the asker's token: where redis-py asks again, since the answer was lost, the entry is the asker's own.
 _WRITE = (
     _NOW
     + """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return redis.call('HGET', KEYS[1], '=by') == ARGV[5] and 1 or 0
+end
 local due = now + ARGV[3]
-redis.call('HSET', KEYS[1], '=entry', ARGV[2], '=since', now)
+redis.call('HSET', KEYS[1], '=entry', ARGV[2], '=since', now, '=by', ARGV[5])
 redis.call('PEXPIREAT', KEYS[1], due + ARGV[4])
 redis.call('ZADD', KEYS[2], due, ARGV[1])
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
@@ -141,7 +144,8 @@ class RedisLedger:
     def write(self, entry: Entry, lasts_s: float) -> bool:
         """Keep an entry unless its room has one."""
         room = entry.room_name
-        args: list[str | int] = [room, entry.as_text(), round(lasts_s * 1000), _FORGOTTEN_S * 1000]
+        times = [round(lasts_s * 1000), _FORGOTTEN_S * 1000]
+        args: list[str | int] = [room, entry.as_text(), *times, secrets.token_hex(8)]
         return bool(self._write(keys=[_CALL + room, _DUE], args=args))
 
     def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
