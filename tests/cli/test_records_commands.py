@@ -133,8 +133,7 @@ def test_without_a_name_it_is_what_is_in_use(run: Run, app: Flask, tmp_path: Pat
         ("canary", "line 3: not an object of kind and record"),
         ('{"kind": "canary", "record": {}}', "line 3: neither a key nor an assistant"),
         ('{"kind": "key", "record": {"api_key": "canary"}}', "line 3: a key in plain"),
-        ('{"kind": "key", "record": {"user_email": 5}}', "line 3: API key record"),
-        ('{"kind": "assistant", "record": {"assistant_id": "canary"}}', "line 3: assistant record"),
+        ('{"kind": "assistant", "record": ["canary"]}', "line 3: neither a key nor an assistant"),
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_stored(run: Run, tmp_path: Path, line: str, told: str) -> None:
@@ -162,8 +161,8 @@ def test_who_cannot_says_so(run: Run, backend: str) -> None:
     assert "backends.jwt.issuer: missing" in run(*from_login, status=1).stderr
 
 
-def test_a_broken_record_is_left_out_by_name(run: Run, app: Flask, tmp_path: Path) -> None:
-    """A record that cannot be used is left out with the reason, and the others are copied."""
+def test_a_broken_record_is_left_out_by_name(run: Run, app: Flask, backend: str, tmp_path: Path) -> None:
+    """A record that cannot be used is left out with the reason, and the others arrive, by a file too."""
     services = app.extensions["webcall"]
     store = services.side("stores", "sql")
     store.prepare()
@@ -180,7 +179,16 @@ def test_a_broken_record_is_left_out_by_name(run: Run, app: Flask, tmp_path: Pat
     services.side("validators", "sql").prepare()
     file = tmp_path / "all.jsonl"
     run("records", "export", "--from", "sql", str(file))
-    assert "line 2: assistant record" in run("records", "import", "--to", "sql", str(file), status=1).stderr
+    for move, outcome in (
+        (("copy", "--from", "sql", "--to", backend), "assistants written: 1"),
+        (("import", "--to", backend, str(file)), "assistants there already: 1"),
+    ):
+        told = run("records", *move, status=1).stdout
+        assert told.splitlines()[0] == outcome
+        assert "left out: assistant broken: assistant record: assistant_created_by_email" in told
+    file.write_text(f'{file.read_text("utf-8")}{{"kind": "key", "record": {{"api_key": 5}}}}\n')
+    told = run("records", "import", "--to", "sql", str(file), status=1).stdout
+    assert "left out: key without a name: API key record: api_key: Not a valid string." in told
 
 
 def test_many_records_cost_few_questions(app: Flask, run: Run, tmp_path: Path) -> None:

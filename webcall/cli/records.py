@@ -88,7 +88,7 @@ def import_(
 ) -> None:
     """Store the records of an exported FILE (- is standard input), by the rules of `copy`.
 
-    All lines are checked before the first is stored.
+    All lines are checked before the first is stored; a record that cannot be used is left out.
     """
     with _readable(file) as path:
         _move(ImportSource(lambda: _lines(path)), target, only, update, dry_run, as_json)
