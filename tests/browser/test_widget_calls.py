@@ -199,3 +199,26 @@ def test_a_call_that_is_given_up_while_it_is_loaded_never_begins(shopper: Shoppe
     shopper.button("Start the chat").click()
     shopper.until_heard("Ada")
     assert len([url for url in asked if url.endswith("/get_token")]) == 1
+
+
+def test_an_assistant_that_only_speaks_is_called_by_voice_next(shopper: Shopper, shop: Shop) -> None:
+    """Who tried to type to it is told to talk, and the button does that; where the page wants typing, not."""
+    sent: list[bool] = []
+
+    def refuse(route: Route, request: Request) -> None:
+        sent.append(request.post_data_json["text_only"])
+        told = {"success": False, "message": "It has no text path.", "data": {}}
+        route.fulfill(status=400, json=told, headers={"Access-Control-Allow-Origin": "*"})
+
+    shopper.page.route("**/web_call/get_token", refuse)
+    for link, first, then in (
+        (shop.link(), "Type only", "Start the call"),
+        (shop.link(text_only=True), "Start the chat", "Try again"),
+    ):
+        shopper.begin(link, first)
+        assert "speaks only" in shopper.told("no_typed_chat")
+        with shopper.page.expect_response("**/web_call/get_token"):
+            shopper.button(then).click()
+        shopper.told("no_typed_chat")
+        shopper.forgive(RESOURCE)
+    assert sent == [True, False, True, True]

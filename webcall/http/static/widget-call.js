@@ -73,14 +73,15 @@ export class WidgetCall {
   async start(textOnly) {
     const { assistant, metadata = {} } = this.#panel.settings;
     const wanted = this.#attempts.begin({ assistantId: assistant, metadata, textOnly });
-    await this.#made().start(this.#service, wanted);
+    await this.#made({ textOnly }).start(this.#service, wanted);
   }
 
   /** Join the call that this tab was in before the page was loaded again. */
   async resume() {
     try {
-      const { place, muted } = JSON.parse(this.#place.read());
-      await this.#made(muted).join(place, { muted, renew: this.#attempts.renewal(this.#service) });
+      const { place, muted, textOnly } = JSON.parse(this.#place.read());
+      this.#panel.textOnly = textOnly === true;
+      await this.#made({ muted, textOnly }).join(place, { muted, renew: this.#attempts.renewal(this.#service) });
     } catch {
       // Not what was kept here: nothing to come back to.
       this.#place.write("");
@@ -105,12 +106,12 @@ export class WidgetCall {
     await this.#call?.hangUp();
   }
 
-  /** @param {boolean} [muted] as it was before the page was loaded again */
-  #made(muted = false) {
+  /** @param {{muted?: boolean, textOnly?: boolean}} as what it is, or was before the page was loaded again */
+  #made({ muted = false, textOnly = false }) {
     const panel = this.#panel;
     const call = (this.#call = new Call(this.#livekit));
-    /** @type {{place?: import("./service.js").Place, muted: boolean}} */
-    const kept = { muted };
+    /** @type {{place?: import("./service.js").Place, muted: boolean, textOnly: boolean}} */
+    const kept = { muted, textOnly };
     const keep = () => kept.place && this.#place.write(JSON.stringify(kept));
     call.on("state", (state) => panel.state(state, STATES[state]));
     call.on("assistant", (state) => {

@@ -24,7 +24,8 @@ export class Panel {
   #call = null;
   /** What begins when the call's code is there. @type {((call: WidgetCall) => Promise<void>) | null} */
   #next = null;
-  #textOnly = false;
+  /** Whether the call that was begun last is a typed chat. */
+  textOnly = false;
   conversation = new Conversation();
 
   #title = make("h2", { id: TITLE, tabindex: "-1" });
@@ -111,7 +112,7 @@ export class Panel {
     this.#close.addEventListener("click", () => this.#shut());
     this.#start.addEventListener("click", () => {
       // Trying again is the same kind of call.
-      this.#begin(this.host.dataset.state === "failed" ? this.#textOnly : (this.settings.textOnly ?? false));
+      this.#begin(this.host.dataset.state === "failed" ? this.textOnly : (this.settings.textOnly ?? false));
     });
     this.#type.addEventListener("click", () => this.#begin(true));
     this.#mute.addEventListener("click", () => void this.#call?.toggleMute());
@@ -153,7 +154,7 @@ export class Panel {
 
   /** @param {boolean} textOnly */
   #begin(textOnly) {
-    this.#textOnly = textOnly;
+    this.textOnly = textOnly;
     this.conversation.clear();
     this.state("placing");
     void this.#with((call) => call.start(textOnly));
@@ -217,8 +218,13 @@ export class Panel {
       this.#sound.hidden = this.#mute.hidden = true;
       this.#voices.replaceChildren();
     }
-    if (state === "ended" || state === "failed") {
-      this.#start.textContent = state === "failed" ? "Try again" : "Start again";
+    if (state === "ended") {
+      this.#start.textContent = "Start again";
+    } else if (state === "failed") {
+      // Who only speaks would refuse to type again: then the call that the words speak of is meant.
+      const speaks = this.#notice.dataset.code === "no_typed_chat" && !this.settings.textOnly;
+      this.textOnly &&= !speaks;
+      this.#start.textContent = speaks ? "Start the call" : "Try again";
     }
     // The focus is never lost with what disappears, and never taken from the page.
     if (held && held !== this.#launcher && ((state === "joined" && held === this.#title) || !shown(held))) {
