@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from plugins.sql.connection import askable
 from plugins.sql.table import TableOfRecords
-from plugins.sql.tables import ASSISTANTS
+from plugins.sql.tables import ASSISTANTS, askable
 from webcall import Assistant, Caller, Conflict, RecordError
 from webcall.interfaces import Record
 from webcall.records import as_json_value, assistant_for, check_assistant_record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import sqlite3
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Session
-from sqlalchemy import Dialect, Engine, Table, create_engine, event
+from sqlalchemy import Dialect, Engine, Table, create_engine, event, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from plugins.sql.deadlines import Deadlines, connected
 from plugins.sql.settings import engine_url
 from plugins.sql.tables import FIXES, NO_TABLES, UNDEFINED_TABLE, TooNew, make, pending, version_of
-from webcall import BackendError
+from webcall import BackendError, RecordError
 
 T = TypeVar("T")
 
@@ -31,8 +32,6 @@ _UNUSABLE = "sql: the SQLite file cannot be opened for writing: {}"
 
 # Making an index over a large table takes longer than any request may.
 BUILD_TIMEOUT_S = 60.0
-# Nothing longer is an id or an owner of a stored row.
-LONGEST_VALUE = 1 << 20
 
 
 class Connection:
@@ -84,7 +83,8 @@ class Connection:
 
     def ping(self, table: Table) -> None:
         """Raise `BackendError` if the table cannot be read."""
-        self.read(lambda session: session.execute(table.select().limit(1)).first())
+        # Without a record: one that somebody broke is no outage.
+        self.read(lambda session: session.execute(select(*table.primary_key.columns).limit(1)).first())
 
     def prepare(self, table: Table) -> list[str]:
         """Make the table, or bring it on, and return a line for what was done."""
@@ -114,6 +114,7 @@ class Connection:
     def translated(self) -> Iterator[None]:
         """Turn what SQLAlchemy and the drivers raise into `BackendError`, without a value or a password.
 
+        A row whose record is no JSON, which SQLite takes from whoever writes by hand, is a `RecordError`.
         The cause is left out: PostgreSQL's own text may quote what was asked for.
         """
         try:
@@ -123,6 +124,8 @@ class Connection:
         except SQLAlchemyError as error:
             told = self._describe(error)
             raise BackendError(f"sql: {told}", fix=FIXES.get(told, "")) from None
+        except json.JSONDecodeError:
+            raise RecordError("sql: a stored record is not JSON any more") from None
 
     @contextmanager
     def _session(self, until: float) -> Iterator[Session]:
@@ -241,11 +244,3 @@ def _private(path: Path) -> None:
                 raise BackendError(_UNUSABLE.format("Permission denied")) from None
         except OSError as error:
             raise BackendError(_UNUSABLE.format(error.strerror)) from None
-
-
-def askable(value: str) -> bool:
-    """Return whether a text can stand in a column: one that cannot is in no row either."""
-    try:
-        return "\0" not in value and len(value.encode()) <= LONGEST_VALUE
-    except UnicodeEncodeError:
-        return False

@@ -46,10 +46,7 @@ class TableOfRecords:
 
     def _one(self, query: Select[tuple[object]]) -> dict[str, object] | None:
         """Return the record that a query for one finds; `RecordError` if somebody broke it."""
-        try:
-            row = self._connection.read(lambda session: session.execute(query).first())
-        except ValueError:
-            raise RecordError("a stored record is not JSON any more") from None
+        row = self._connection.read(lambda session: session.execute(query).first())
         return None if row is None else _whole(row)
 
     def _all(self) -> Iterator[Record]:

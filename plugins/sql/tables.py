@@ -68,6 +68,9 @@ FIXES = {NO_TABLES: "do that, if backends.sql.url names the right database"}
 UNDEFINED_TABLE = "42P01"
 """PostgreSQL's state for tables that are not there."""
 
+# Nothing longer is an id or an owner of a stored row.
+LONGEST_VALUE = 1 << 20
+
 
 class TooNew(Exception):
     """The tables are of a later release than this one."""
@@ -114,3 +117,11 @@ def pending(found: int | None, table: Table) -> list[str]:
             f"the table {table.name} is of version {found}; this release knows {VERSION}: upgrade it"
         )
     return [f"table {table.name}: version {found} to {VERSION}"] if found < VERSION else []
+
+
+def askable(value: str) -> bool:
+    """Return whether a text can stand in a column: one that cannot is in no row either."""
+    try:
+        return "\0" not in value and len(value.encode()) <= LONGEST_VALUE
+    except UnicodeEncodeError:
+        return False

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from plugins.sql.connection import Connection
 from plugins.sql.keys import SqlKeys
 from plugins.sql.tables import ASSISTANTS, KEYS, VERSION, VERSIONS
 from tests.support.deployment import ROOT
-from webcall.errors import BackendError, Conflict
+from webcall.errors import BackendError, Conflict, RecordError
 from webcall.interfaces import Caller
 
 ADA = "ada@example.com"
@@ -216,6 +217,32 @@ def test_what_json_can_say_comes_back(make: Callable[[type[Any]], Any], value: A
     found = assistants.find_assistant("odd")
     assert found["extra"] == value
     assert repr(found["extra"]) == repr(value)
+
+
+def test_a_record_that_somebody_broke_is_no_outage(tmp_path: Path) -> None:
+    """SQLite takes any text into a row: that one cannot be used, and says so; the others are served."""
+    connection = Connection(f"sqlite:///{tmp_path / 'kept.db'}", timeout_s=10, pool_size=8)
+    assistants, keys = SqlAssistants(connection), SqlKeys(connection)
+    for assistant_id in ("broken", "whole"):
+        assistants.put_assistant(assistant(assistant_id))
+    keys.add_key({"api_key_hash": "a" * 64, "user_email": ADA})
+    with connection.writing() as session:
+        session.execute(text("UPDATE webcall_assistants SET record = '{' WHERE assistant_id = 'broken'"))
+        session.execute(text("UPDATE webcall_api_keys SET record = '{'"))
+    ada = Caller(email=ADA)
+    assert assistants.get("whole", ada) is not None
+    assert [assistants.ping(), keys.ping()] == [None, None]
+    asked: list[Callable[[], object]] = [
+        lambda: assistants.get("broken", ada),
+        lambda: assistants.page_of_assistants(ada, "", 10),
+        lambda: list(assistants.list_assistants()),
+        lambda: list(keys.list_keys()),
+        lambda: keys.update_key("a" * 64, {"is_active": False}),
+    ]
+    for ask in asked:
+        with pytest.raises(RecordError, match="not JSON any more"):
+            ask()
+    connection.close()
 
 
 def test_a_listing_goes_on_past_its_batches(make: Callable[[type[Any]], Any]) -> None:
