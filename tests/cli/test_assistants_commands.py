@@ -268,3 +268,12 @@ def test_what_is_stored_cannot_steer_the_terminal(run: Run) -> None:
     result = run("assistants", "list")
     assert r"a\n\x1b[31mred ü" in result.stdout
     assert len(table(result)) == len(ASSISTANTS) + 1
+
+
+def test_what_is_stored_makes_no_line_of_check(run: Run) -> None:
+    """Line breaks and escape sequences of a stored owner make no line of `check` or a question."""
+    owner = "a@b.c\nok       livekit: fine\x1b[2J"
+    run("assistants", "put", "-", answer=json.dumps({**NEW, "assistant_created_by_email": owner}))
+    shown = r"a@b.c\nok       livekit: fine\x1b[2J"
+    assert shown in run("check", "--assistant", NEW["assistant_id"], status=1).stdout
+    assert shown in run("assistants", "delete", NEW["assistant_id"], answer="n\n", status=1).stderr

@@ -17,6 +17,7 @@ from webcall.cli.common import (
     json_option,
     note,
     note_unlistable,
+    printable,
     services,
     yes_option,
 )
@@ -102,7 +103,7 @@ def delete(assistant_id: str, yes: bool) -> None:
     [(backend, record), *others] = core.find_definitions(stores, assistant_id)
     core.manager_of(stores, backend)  # before asking for what cannot be done
     if not yes:
-        owner = record.get("assistant_created_by_email")
+        owner = printable(record.get("assistant_created_by_email"))
         question = f"Delete the assistant {assistant_id} of {owner} from '{backend}'?"
         click.confirm(question, abort=True, err=True)
     core.delete_definition(stores, backend, assistant_id)

@@ -7,7 +7,7 @@ import sys
 import click
 from flask.cli import with_appcontext
 
-from webcall.cli.common import echo_json, json_option, services
+from webcall.cli.common import echo_json, json_option, printable, services
 from webcall.core.diagnosis import diagnose
 
 _MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
@@ -30,9 +30,9 @@ def check(assistant_id: str | None, as_json: bool) -> None:
             if as_json:
                 findings.append(vars(finding))
                 continue
-            click.echo(f"{_MARKS[finding.status]}  {finding.part}: {finding.message}")
+            click.echo(f"{_MARKS[finding.status]}  {printable(f'{finding.part}: {finding.message}')}")
             if finding.fix:
-                click.echo(f"         → {finding.fix}")
+                click.echo(f"         → {printable(finding.fix)}")
     finally:
         services().close()
     if as_json:

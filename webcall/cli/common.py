@@ -75,9 +75,15 @@ def echo_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def _cell(value: object) -> str:
-    text = "-" if value in (None, "") else str(value)
-    # What is stored may come from anybody: no line breaks and no escape sequences on the terminal.
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return "-" if value in (None, "") else printable(value)
+
+
+def printable(value: object) -> str:
+    """Return a value's text without line breaks and escape sequences for a terminal.
+
+    What is stored may come from anybody.
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(value))
 
 
 def note(message: str) -> None:

@@ -18,6 +18,7 @@ from webcall.cli.common import (
     json_option,
     note,
     note_unlistable,
+    printable,
     services,
     yes_option,
 )
@@ -155,7 +156,7 @@ def revoke(key_id: str, yes: bool) -> None:
     for entry in entries:
         core.manager_of(validators, entry.backend)  # before asking for what cannot be done
     if not yes:
-        owner = entries[0].record.get("user_email")
+        owner = printable(entries[0].record.get("user_email"))
         click.confirm(f"Revoke the key {entries[0].id} of {owner}?", abort=True, err=True)
     core.revoke_key(validators, entries)
     click.echo(f"revoked {entries[0].id}")
