@@ -119,12 +119,24 @@ def test_through_a_file(run: Run, app: Flask, backend: str, tmp_path: Path) -> N
 def test_without_a_name_it_is_what_is_in_use(run: Run, app: Flask, tmp_path: Path) -> None:
     """An export without --from reads the backend in use, an import without --to writes to it."""
     file = tmp_path / "keys.jsonl"
-    run("records", "export", "--only", "keys", str(file))
+    assert "alone" not in run("records", "export", "--only", "keys", str(file)).stderr
     header, *lines = file.read_text("utf-8").splitlines()
     assert json.loads(header) == {"webcall_records": 1}
     assert [json.loads(line)["kind"] for line in lines] == ["key"] * len(API_KEYS)
     told = run("records", "import", str(file)).stdout
     assert told == f"keys there already: {len(API_KEYS)}\n"
+
+
+def test_an_export_of_the_first_says_what_is_not_in_it(make_app: MakeApp, tmp_path: Path) -> None:
+    """Without --from, the other backends in use are named: what was meant for a backup may be empty."""
+    environment = NO_LIVEKIT | {"WEBCALL_VALIDATORS": "env,file", "WEBCALL_STORES": "env,file"}
+    run = run_on(make_app(environment))
+    file = str(tmp_path / "all.jsonl")
+    told = run("records", "export", file).stderr
+    assert "exported 0 records" in told
+    for what in ("keys", "assistants"):
+        assert f"{what}: those of 'env' alone; --from exports those of file" in told
+    assert "assistants: " not in run("records", "export", "--only", "keys", file).stderr
 
 
 @pytest.mark.parametrize(

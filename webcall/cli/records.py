@@ -67,6 +67,8 @@ def export_(source: str | None, only: str | None, file: str) -> None:
     Hashes and prompts are in it: FILE is readable by its owner only.
     """
     lines = export_lines(BackendSource(**_sides(source, only, LIST, CANNOT_LIST)))
+    if source is None:
+        _note_unread(only)
     if file == "-" or (Path(file).exists() and not Path(file).is_file()):
         with click.open_file(file, "w", encoding="utf-8") as out:
             for line in lines:
@@ -117,8 +119,20 @@ def _sides(name: str | None, only: str | None, able: Mapping[str, Any], cannot: 
 
 
 def _first_in_use(what: str, able: Any) -> Any:
+    return next((side for _, side in _in_use(what, able)), None)
+
+
+def _in_use(what: str, able: Any) -> list[tuple[str, Any]]:
     in_use = services().validators() if what == "keys" else services().stores()
-    return next((side for _, side in in_use if isinstance(side, able)), None)
+    return [(name, side) for name, side in in_use if isinstance(side, able)]
+
+
+def _note_unread(only: str | None) -> None:
+    """Say of which backends an export without --from has nothing: it may be meant for a backup."""
+    for what in SIDES:
+        first, *others = [name for name, _ in _in_use(what, LIST[what])] or [""]
+        if others and only in (None, what):
+            note(f"{what}: those of '{first}' alone; --from exports those of {', '.join(others)}")
 
 
 def _move(
