@@ -58,6 +58,9 @@ class HttpSettings(Schema):
             raise ValidationError("needs the extra: pip install '.[http]' in the checkout") from None
         if not url:
             raise ValidationError(f"missing: {FIX}")
+        if url.split() != [url]:
+            # From a file, say, with its newline: each request would fail by it, as if the service were away.
+            raise ValidationError("holds white space: remove it")
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port

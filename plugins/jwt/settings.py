@@ -127,6 +127,9 @@ class JwtSettings(Schema):
 
 def check_address(address: str) -> None:
     """Raise `ValidationError` unless keys can be fetched there: https, or http on this machine."""
+    if address.split() != [address]:
+        # From a file, say, with its newline: no token's `iss` has it, and no request would succeed.
+        raise ValidationError("holds white space: remove it")
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port

@@ -16,6 +16,8 @@ from tests.support.company import SECRET
         ({"url": "http://company.example/webcall"}, "not encrypted"),
         ({"url": "https://ada:canary@company.example"}, "leave them out"),
         ({"url": "ftp://canary"}, "not a web address"),
+        ({"url": "https://canary.example/webcall\n"}, "holds white space"),
+        ({"url": "https://canary.example/web call"}, "holds white space"),
         ({"url": "https://company.example", "secret": "canary"}, "shorter than 32 bytes"),
         ({"url": "https://company.example", "ca_file": "/nowhere/canary"}, "no such file"),
     ],

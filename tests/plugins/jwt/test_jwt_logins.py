@@ -156,6 +156,8 @@ def test_required_claims_are_required(make: Any, provider: ScriptedProvider) -> 
         ({"algorithms": "RS256,HS256"}, "neither none nor HS256"),
         ({"algorithms": ["none"]}, "neither none nor HS256"),
         ({"jwks_url": "file:///etc/passwd"}, "not a web address"),
+        ({"jwks_url": "https://login.example.com/keys\n"}, "holds white space"),
+        ({"issuer": "https://login.example.com "}, "holds white space"),
         ({"claims": {"owner": ""}}, "the claim that says who calls"),
         ({"required_claims": {"groups": []}}, "not a value"),
         ({"required_claims": {"groups": {"a": 1}}}, "not a value"),
