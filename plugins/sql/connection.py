@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import sqlite3
@@ -21,13 +20,24 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from plugins.sql.deadlines import Deadlines, connected
 from plugins.sql.settings import engine_url
-from plugins.sql.tables import FIXES, NO_TABLES, UNDEFINED_TABLE, TooNew, make, pending, version_of
+from plugins.sql.tables import (
+    FIXES,
+    NO_TABLES,
+    UNDEFINED_TABLE,
+    TooNew,
+    make,
+    pending,
+    read_record,
+    version_of,
+)
 from webcall import BackendError, RecordError
 
 T = TypeVar("T")
 
 # Whoever finds a file there waits for the one who makes it, and closes it, in this process.
 _MAKING_FILES = threading.Lock()
+# What SQLite's driver says of a text that somebody broke, and quotes it.
+_NO_TEXT = "Could not decode to UTF-8"
 _UNUSABLE = "sql: the SQLite file cannot be opened for writing: {}"
 
 # Making an index over a large table takes longer than any request may.
@@ -114,7 +124,6 @@ class Connection:
     def translated(self) -> Iterator[None]:
         """Turn what SQLAlchemy and the drivers raise into `BackendError`, without a value or a password.
 
-        A row whose record is no JSON, which SQLite takes from whoever writes by hand, is a `RecordError`.
         The cause is left out: PostgreSQL's own text may quote what was asked for.
         """
         try:
@@ -122,10 +131,10 @@ class Connection:
         except TooNew as error:
             raise BackendError(f"sql: {error}") from None
         except SQLAlchemyError as error:
+            if self.sqlite and str(getattr(error, "orig", "")).startswith(_NO_TEXT):
+                raise RecordError("sql: a stored record is not UTF-8 any more") from None
             told = self._describe(error)
             raise BackendError(f"sql: {told}", fix=FIXES.get(told, "")) from None
-        except json.JSONDecodeError:
-            raise RecordError("sql: a stored record is not JSON any more") from None
 
     @contextmanager
     def _session(self, until: float) -> Iterator[Session]:
@@ -155,6 +164,7 @@ class Connection:
             pool_size=self._pool_size,
             max_overflow=0,
             hide_parameters=True,
+            json_deserializer=read_record,
             # A look-up is its statement alone, one round trip; `writing` begins transactions by hand.
             isolation_level="AUTOCOMMIT",
             connect_args=self._sqlite_arguments() if self.sqlite else self._postgresql_arguments(),

@@ -5,6 +5,7 @@ The version of their shape stands in a table of its own, so that a later release
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 from sqlalchemy import (
@@ -20,6 +21,8 @@ from sqlalchemy import (
     select,
     text,
 )
+
+from webcall import RecordError
 
 # Ids are sorted and compared by code points, whatever the database's language: as `C` does on PostgreSQL,
 # and SQLite's own BINARY.
@@ -125,3 +128,14 @@ def askable(value: str) -> bool:
         return "\0" not in value and len(value.encode()) <= LONGEST_VALUE
     except UnicodeEncodeError:
         return False
+
+
+def read_record(stored: str | bytes) -> object:
+    """Return what a stored JSON says; `RecordError` for what Python cannot read as such.
+
+    SQLite takes any text from whoever writes by hand, and PostgreSQL numbers longer than Python's.
+    """
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        raise RecordError("sql: a stored record is not JSON any more") from None

@@ -219,7 +219,18 @@ def test_what_json_can_say_comes_back(make: Callable[[type[Any]], Any], value: A
     assert repr(found["extra"]) == repr(value)
 
 
-def test_a_record_that_somebody_broke_is_no_outage(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("'{'", "not JSON any more"),
+        ("x'ff7b'", "not JSON any more"),
+        ("CAST(x'7bff' AS TEXT)", "not UTF-8 any more"),
+        (f"""'{{"a": {"1" * 5000}}}'""", "not JSON any more"),
+        (f"""'{{"a": {"[" * 100_000}'""", "not JSON any more"),
+    ],
+    ids=["text", "bytes", "no UTF-8", "a long number", "deep"],
+)
+def test_a_record_that_somebody_broke_is_no_outage(tmp_path: Path, broken: str, told: str) -> None:
     """SQLite takes any text into a row: that one cannot be used, and says so; the others are served."""
     connection = Connection(f"sqlite:///{tmp_path / 'kept.db'}", timeout_s=10, pool_size=8)
     assistants, keys = SqlAssistants(connection), SqlKeys(connection)
@@ -227,8 +238,8 @@ def test_a_record_that_somebody_broke_is_no_outage(tmp_path: Path) -> None:
         assistants.put_assistant(assistant(assistant_id))
     keys.add_key({"api_key_hash": "a" * 64, "user_email": ADA})
     with connection.writing() as session:
-        session.execute(text("UPDATE webcall_assistants SET record = '{' WHERE assistant_id = 'broken'"))
-        session.execute(text("UPDATE webcall_api_keys SET record = '{'"))
+        for table, row in (("assistants", "assistant_id = 'broken'"), ("api_keys", "true")):
+            session.execute(text(f"UPDATE webcall_{table} SET record = {broken} WHERE {row}"))
     ada = Caller(email=ADA)
     assert assistants.get("whole", ada) is not None
     assert [assistants.ping(), keys.ping()] == [None, None]
@@ -240,7 +251,7 @@ def test_a_record_that_somebody_broke_is_no_outage(tmp_path: Path) -> None:
         lambda: keys.update_key("a" * 64, {"is_active": False}),
     ]
     for ask in asked:
-        with pytest.raises(RecordError, match="not JSON any more"):
+        with pytest.raises(RecordError, match=told):
             ask()
     connection.close()
 
