@@ -181,6 +181,20 @@ def test_a_rotation_that_fails_says_so_of_the_key_that_it_showed(
     assert (works(old), works(new)) == (True, False)
 
 
+def test_an_id_that_is_stored_cannot_steer_the_terminal(run: Run, stored_app: Flask) -> None:
+    """Line breaks and escape sequences of a stored id are shown as text in questions, answers and errors."""
+    [(_, validator)] = stored_app.extensions["webcall"].validators()
+    for key_hash in ("a" * 64, "b" * 64):
+        record = {"api_key_hash": key_hash, "api_key_prefix": "lvk\n\x1b[2J", "user_email": OWNER}
+        validator.add_key(record)
+    shown = r"lvk\n\x1b[2J"
+    assert shown in run("keys", "revoke", "a" * 8, answer="n\n", status=1).stderr
+    assert shown in run("keys", "rotate", "a" * 8, answer="n\n", status=1).stderr
+    assert shown in run("keys", "rotate", "a" * 8, "--yes").stderr
+    assert shown in run("keys", "revoke", "b" * 8, "--yes").stdout
+    assert r"lvk \x1b[2J" in run("keys", "rotate", "b" * 8, "--yes", status=1).stderr
+
+
 def test_a_key_for_a_page(run: Run, stored_app: Flask) -> None:
     """Every restriction on the command line is stored, and what is made stands in a page at once."""
     options = ("--publishable", "--assistant", "helper", "--origin", f"{PAGE}:443", "--origin", SUBDOMAINS)

@@ -103,9 +103,9 @@ def delete(assistant_id: str, yes: bool) -> None:
     [(backend, record), *others] = core.find_definitions(stores, assistant_id)
     core.manager_of(stores, backend)  # before asking for what cannot be done
     if not yes:
-        owner = printable(record.get("assistant_created_by_email"))
+        owner = record.get("assistant_created_by_email")
         question = f"Delete the assistant {assistant_id} of {owner} from '{backend}'?"
-        click.confirm(question, abort=True, err=True)
+        click.confirm(printable(question), abort=True, err=True)
     core.delete_definition(stores, backend, assistant_id)
     click.echo(f"deleted {assistant_id} from the backend '{backend}'")
     _note_others(backend, others)

@@ -32,7 +32,7 @@ class Group(AppGroup):
         try:
             return super().invoke(ctx)
         except WebCallError as error:
-            raise click.ClickException(" ".join(str(error).split())) from None
+            raise click.ClickException(printable(" ".join(str(error).split()))) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
@@ -88,7 +88,7 @@ def printable(value: object) -> str:
 
 def note(message: str) -> None:
     """Say something beside the output, on stderr."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
 
 
 def note_unlistable(backends: Sequence[tuple[str, Any]], can: type[Any]) -> None:

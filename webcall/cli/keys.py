@@ -156,10 +156,10 @@ def revoke(key_id: str, yes: bool) -> None:
     for entry in entries:
         core.manager_of(validators, entry.backend)  # before asking for what cannot be done
     if not yes:
-        owner = printable(entries[0].record.get("user_email"))
-        click.confirm(f"Revoke the key {entries[0].id} of {owner}?", abort=True, err=True)
+        question = f"Revoke the key {entries[0].id} of {entries[0].record.get('user_email')}?"
+        click.confirm(printable(question), abort=True, err=True)
     core.revoke_key(validators, entries)
-    click.echo(f"revoked {entries[0].id}")
+    click.echo(printable(f"revoked {entries[0].id}"))
     _note_cache(entries)
 
 
@@ -178,7 +178,8 @@ def rotate(key_id: str, overlap: timedelta | None, yes: bool) -> None:
         core.manager_of(validators, entry.backend)
     if not yes:
         end = f"after {overlap}" if overlap else "at once"
-        click.confirm(f"Replace the key {entries[0].id}? The old one stops {end}.", abort=True, err=True)
+        question = f"Replace the key {entries[0].id}? The old one stops {end}."
+        click.confirm(printable(question), abort=True, err=True)
     shown = []
 
     def show(api_key: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from webcall.cli.common import Group, echo_json, json_option, note, services
+from webcall.cli.common import Group, echo_json, json_option, note, printable, services
 from webcall.core.moving import Moved, Mover
 from webcall.core.portable import BackendSource, Kind, Source
 from webcall.core.records_file import ImportSource, export_lines
@@ -159,8 +159,7 @@ def _tell(moved: Moved, dry_run: bool) -> None:
     for outcome, count in sorted(moved.counts.items()):
         click.echo(f"{outcome}: {count}")
     for kind, name, why in moved.left_out:
-        shown = name if name.isprintable() else ascii(name)
-        click.echo(f"left out: {kind} {shown}: {why}")
+        click.echo(f"left out: {kind} {printable(name)}: {printable(why)}")
     if not moved.counts and not moved.left_out:
         click.echo("there is nothing to copy")
 
