@@ -175,6 +175,36 @@ def test_what_was_not_loaded_is_loaded_by_the_next_try(shopper: Shopper, shop: S
     assert shopper.button("Mute").count() == 0, "what was tried first was typed"
 
 
+def test_a_call_that_was_not_loaded_after_its_page_is_joined_by_the_next_try(
+    shopper: Shopper, shop: Shop
+) -> None:
+    """Trying again goes on with that call, a typed one as such; giving it up offers the first call anew."""
+    lost = "**/widget/livekit-client*"
+    shopper.begin(shop.link(), "Type only")
+    shopper.until_heard("Ada")
+    room, _ = kept_room(shopper)
+    shopper.page.route(lost, lambda route: route.abort())
+    shopper.page.reload()
+    shopper.told("not_loaded")
+    shopper.forgive(RESOURCE)
+    shopper.page.unroute(lost)
+    asked = requested(shopper)
+    shopper.button("Try again").click()
+    shopper.until_call("joined")
+    assert kept_room(shopper)[0] == room
+    assert shopper.button("Mute").count() == 0
+    assert not [url for url in asked if url.endswith("/get_token")]
+    shopper.page.route(lost, lambda route: route.abort())
+    shopper.page.reload()
+    shopper.told("not_loaded")
+    shopper.forgive(RESOURCE)
+    shopper.page.unroute(lost)
+    shopper.page.route(lost, lambda route: None)
+    shopper.button("Try again").click()
+    shopper.button("Hang up").click()
+    shopper.button("Start the call").wait_for()
+
+
 def test_a_call_that_is_given_up_while_it_is_loaded_never_begins(shopper: Shopper, shop: Shop) -> None:
     """Hanging up, or taking the button out of the page, before the call's code is there: nobody is called."""
     held: list[Route] = []

@@ -53,7 +53,7 @@ export class Panel {
     const { label = settings.textOnly ? "Chat with us" : "Talk to us", inline = false } = settings;
     write(this.#title, label);
     write(this.#label, label);
-    this.#start.textContent = settings.textOnly ? "Start the chat" : "Start the call";
+    this.#start.textContent = this.#first;
     this.#type.hidden = settings.textOnly ?? false;
     const buttons = make("div", { class: "buttons" }, this.#start, this.#type, this.#mute, this.#hangUp);
     const header = make("header", {}, this.#title, this.#close);
@@ -80,13 +80,19 @@ export class Panel {
     this.host.remove();
   }
 
-  /** Join again, if the page was loaded again in a call. */
+  /** Join again, if the page was loaded again in a call. @returns {boolean} whether it was */
   resume() {
-    if (this.#kept("place").read()) {
+    const kept = this.#kept("place").read() !== "";
+    if (kept) {
       this.#show(true);
       this.state("joining");
       void this.#with((call) => call.resume());
     }
+    return kept;
+  }
+
+  get #first() {
+    return this.settings.textOnly ? "Start the chat" : "Start the call";
   }
 
   /** @param {string} what */
@@ -111,8 +117,11 @@ export class Panel {
     });
     this.#close.addEventListener("click", () => this.#shut());
     this.#start.addEventListener("click", () => {
-      // Trying again is the same kind of call.
-      this.#begin(this.host.dataset.state === "failed" ? this.textOnly : (this.settings.textOnly ?? false));
+      // What is kept is a call whose code could not be loaded after the page was.
+      if (!this.resume()) {
+        // Trying again is the same kind of call.
+        this.#begin(this.host.dataset.state === "failed" ? this.textOnly : (this.settings.textOnly ?? false));
+      }
     });
     this.#type.addEventListener("click", () => this.#begin(true));
     this.#mute.addEventListener("click", () => void this.#call?.toggleMute());
@@ -218,7 +227,9 @@ export class Panel {
       this.#sound.hidden = this.#mute.hidden = true;
       this.#voices.replaceChildren();
     }
-    if (state === "ended") {
+    if (state === "idle") {
+      this.#start.textContent = this.#first;
+    } else if (state === "ended") {
       this.#start.textContent = "Start again";
     } else if (state === "failed") {
       // Who only speaks would refuse to type again: then the call that the words speak of is meant.
