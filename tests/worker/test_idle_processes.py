@@ -6,8 +6,13 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
+from tests.support.calls import place_call
+from tests.support.livekit import LiveKitServer
+from tests.support.person import joined
+from tests.support.worker import MakeWorker
 from webcall.startup import settings_only
 from webcall.worker import ahead, capacity, server
 from webcall.worker.server import Worker
@@ -57,5 +62,23 @@ def test_a_call_begins_before_its_successor(
         if at_once:
             await worker.answer(request("third"))
             assert pool.targets == [*later, *at_once]
+
+    asyncio.run(run())
+
+
+def test_a_worker_has_as_many_again(livekit_server: LiveKitServer, make_worker: MakeWorker) -> None:
+    """A worker with several takes a call by livekit-agents' own pool, and replaces the call's process."""
+    worker = make_worker({"WEBCALL_WORKER_IDLE": "2"})
+    assert worker.process is not None
+    main = psutil.Process(worker.process.pid)
+
+    def forked() -> int:
+        return max(len(one.children()) for one in main.children())
+
+    async def run() -> None:
+        assert forked() == 2
+        async with joined(place_call(livekit_server, agent_name=worker.agent_name, text_only=True)) as person:
+            await person.until(person.words)
+            await person.until(lambda: forked() == 3)
 
     asyncio.run(run())
