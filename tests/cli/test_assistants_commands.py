@@ -275,5 +275,7 @@ def test_what_is_stored_makes_no_line_of_check(run: Run) -> None:
     owner = "a@b.c\nok       livekit: fine\x1b[2J"
     run("assistants", "put", "-", answer=json.dumps({**NEW, "assistant_created_by_email": owner}))
     shown = r"a@b.c\nok       livekit: fine\x1b[2J"
-    assert shown in run("check", "--assistant", NEW["assistant_id"], status=1).stdout
+    told = run("check", "--assistant", NEW["assistant_id"], status=1).stdout
+    assert shown in told
+    assert not [line for line in told.splitlines() if line.startswith("ok       livekit: fine")]
     assert shown in run("assistants", "delete", NEW["assistant_id"], answer="n\n", status=1).stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import resource
 import sys
 import threading
@@ -246,6 +248,22 @@ def test_a_line_that_does_not_fit_spoils_no_other(tmp_path: Path, monkeypatch: p
     assert told == ["told", "failed", "told"]
     rooms = [json.loads(line)["room_name"] for line in path.read_text().splitlines()[1:]]
     assert rooms == ["first", "last"]
+
+
+def test_nobody_else_writes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a line is written the file is this process's: what it takes back is no other's line."""
+    path = tmp_path / "audit.jsonl"
+    monkeypatch.setenv("WEBCALL_AUDIT_FILE", str(path))
+    write = os.write
+
+    def look(descriptor: int, content: bytes) -> int:
+        with path.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return write(descriptor, content)
+
+    monkeypatch.setattr(os, "write", look)
+    plugins.audit.webcall_call_created(created("first"))
+    assert json.loads(path.read_text())["room_name"] == "first"
 
 
 def test_reason_of_an_observer_that_fails_is_in_the_log(

@@ -185,6 +185,7 @@ describe("the transcript", () => {
     void call.send("three");
     for (const [at] of ["one", "two", "three"].entries()) {
       await settle();
+      assert.equal(held.length, at + 1, "one at a time: what is long would come last");
       held[at].goesOn();
     }
     await settle();
