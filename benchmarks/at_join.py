@@ -47,7 +47,8 @@ from tests.support.browser import Browsers, Visitor, write_sound
 from tests.support.openai_stub import OpenAIStub, Route
 from tests.support.programs import free_port, stop, wait_until
 from webcall.core.dispatch import dispatch_metadata, filled_definition
-from webcall.core.tokens import mint, new_identity
+from webcall.core.rooms import random_candidate
+from webcall.core.tokens import mint
 from webcall.records import assistant_from_record
 
 AGENT = "benchmark-agent"
@@ -106,7 +107,13 @@ def usual_answer(record: dict[str, Any], livekit_url: str, agent: str) -> dict[s
     )
     agents = [api.RoomAgentDispatch(agent_name=agent, metadata=metadata)]
     token = mint(
-        api_key=KEY, api_secret=SECRET, room=room, identity=new_identity(), text_only=False, ttl=ttl, now=now
+        api_key=KEY,
+        api_secret=SECRET,
+        room=room,
+        identity=random_candidate("").identity,
+        text_only=False,
+        ttl=ttl,
+        now=now,
     )
     claims = jwt.decode(token.jwt, SECRET, algorithms=["HS256"])
     claims["roomConfig"] = MessageToDict(api.RoomConfiguration(agents=agents, max_participants=1))

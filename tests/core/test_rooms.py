@@ -1,16 +1,18 @@
-"""Rooms that a dead LiveKit node has left behind: who may get them goes by LiveKit's clock."""
+"""What is drawn for a room, and rooms that a dead LiveKit node has left: whose they are goes by its clock."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 
 from webcall.config.settings import CallConfig
+from webcall.core import rooms
 from webcall.core.idempotency import LEFT_BEHIND, Candidate, Found, Mark
 from webcall.core.livekit import LiveKit, LiveRoom, NewRoom
-from webcall.core.rooms import Earlier, NameTaken, Rooms
+from webcall.core.rooms import Earlier, NameTaken, Rooms, random_candidate
 
 NONCE, BODY = "0" * 32, "1" * 32
 
@@ -71,3 +73,17 @@ def test_one_that_has_closed_meanwhile_is_made_anew() -> None:
     """Another sid is another room, which this request has made."""
     livekit = MakesAgain(0, "RM_new")
     assert create(livekit, livekit.now() + timedelta(seconds=30)) is None
+
+
+def test_what_is_drawn_for_a_call_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room, identity and nonce have random digits of their own: who sees one knows nothing of the others."""
+    found = [random_candidate("helper") for _ in range(1000)]
+    for one in found:
+        assert re.fullmatch("helper_[0-9a-f]{8}", one.room_name)
+        assert re.fullmatch("caller-[0-9a-f]{32}", one.identity)
+        assert re.fullmatch("[0-9a-f]{32}", one.nonce)
+    assert len({one.identity for one in found} | {one.nonce for one in found}) == 2000
+    monkeypatch.setattr(rooms, "draw", lambda digits: "".join(chr(0x4E00 + at) for at in range(digits)))
+    one = random_candidate("")
+    drawn = one.room_name.removeprefix("_") + one.identity.removeprefix("caller-") + one.nonce
+    assert len(set(drawn)) == len(drawn) == 8 + 32 + 32

@@ -12,7 +12,6 @@ from webcall.config.settings import CallConfig
 from webcall.core.idempotency import LEFT_BEHIND, Candidate, Found, Mark
 from webcall.core.livekit import LiveKit, LiveRoom, NewRoom
 from webcall.core.stages import UNTIMED, Stages
-from webcall.core.tokens import new_identity
 
 # LiveKit's leeway for the clocks of others when it checks a token's expiry.
 LEEWAY_S = 60
@@ -38,12 +37,13 @@ def draw(digits: int) -> str:
 def random_candidate(assistant_id: str) -> Candidate:
     """Return a room and an identity that nobody can foresee, for a request that is not repeated.
 
-    The room is `<assistant_id>_<8 hex digits>`; the id's characters are kept as they are.
+    The room is `<assistant_id>_<8 hex digits>`; the id's characters are kept as they are. Identity and nonce
+    have 128 random bits of their own each.
     """
     # All at once: asking the system lets go of the interpreter's lock, for which all threads then compete.
     drawn = draw(8 + 32 + 32)
     suffix, identity, nonce = drawn[:8], drawn[8:40], drawn[40:]
-    return Candidate(f"{assistant_id}_{suffix}", new_identity(identity), nonce)
+    return Candidate(f"{assistant_id}_{suffix}", f"caller-{identity}", nonce)
 
 
 class Rooms:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -74,14 +73,6 @@ def _keyed(api_secret: str) -> hmac.HMAC:
 
 def _base64url(content: bytes) -> bytes:
     return base64.urlsafe_b64encode(content).rstrip(b"=")
-
-
-def new_identity(drawn: str = "") -> str:
-    """Return an identity that nobody else has and nobody can guess: 128 random bits.
-
-    `drawn` is those bits in hex digits, where they have been drawn already.
-    """
-    return "caller-" + (drawn or secrets.token_hex(16))
 
 
 def mint(
