@@ -19,8 +19,9 @@ _FOR_MAKE_RUN = ("LIVEKIT_PORT", "WEBCALL_PORT", "WEBCALL_INSTANCE")
 def write_environment(plan: Plan) -> Path:
     """Write the service's variables as lines for a shell to `env` in the instance folder; return it.
 
-    They are those of this service by their prefix and those that config.yaml names. The file holds
-    LiveKit's secret and is readable by its owner only.
+    They are those of this service by their prefix and those that config.yaml names; what an earlier run set
+    of these, and this one does not, is unset. The file holds LiveKit's secret and is readable by its owner
+    only.
     """
     named = re.findall(r"\$\{([A-Za-z_]\w*)", find(plan.environment).read_text("utf-8-sig"))
     ours = {
@@ -31,7 +32,9 @@ def write_environment(plan: Plan) -> Path:
     }
     added = [name for name, value in ours.items() if plan.given.get(name) != value]
     path = plan.folder / "env"
-    lines = [f"{name}={shlex.quote(value)}\n" for name, value in {**ours, ADDED: ",".join(added)}.items()]
+    gone = sorted({"WEBCALL_CONFIG", *named} - ours.keys())
+    lines = [f"unset {' '.join(gone)}\n"] if gone else []
+    lines += [f"{name}={shlex.quote(value)}\n" for name, value in {**ours, ADDED: ",".join(added)}.items()]
     write_private(path, "".join(lines))
     return path
 

@@ -150,7 +150,7 @@ def as_typed(given: dict[str, str], folder: Path) -> dict[str, str]:
         lines = (folder / "env").read_text("utf-8").splitlines()
     except OSError:
         lines = []
-    read = dict(word.split("=", 1) for line in lines for word in shlex.split(line))
+    read = dict(word.split("=", 1) for line in lines for word in shlex.split(line) if "=" in word)
     return {
         name: value
         for name, value in given.items()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from scripts import plan
-from scripts.guide import describe
+from scripts.guide import describe, write_environment
 from scripts.plan import OPENAI_MODELS, make_plan, worker_choices
 from tests.support.deployment import settings
 
@@ -87,3 +89,20 @@ def test_a_playground_that_is_off_is_not_promised(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(plan.ROOT)
     made = make_plan({"WEBCALL_INSTANCE": str(tmp_path), "WEBCALL_PLAYGROUND": "false"})
     assert "/playground" not in describe(made)
+
+
+def test_a_shell_forgets_the_run_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run was given is gone from a shell that reads the file of this one."""
+    monkeypatch.chdir(plan.ROOT)
+    given = {"WEBCALL_INSTANCE": str(tmp_path)}
+    file = write_environment(make_plan(given))
+    names = ("WEBCALL_CONFIG", "MONGODB_URI", "LIVEKIT_API_KEY")
+    shell = f"set -a; . {file}; set +a; " + "; ".join(f"echo ${{{name}-none}}" for name in names)
+    before = {**os.environ, **dict.fromkeys(names, "earlier")}
+    told = subprocess.run(["sh", "-c", shell], env=before, capture_output=True, text=True, check=True).stdout
+    config, mongo, key = told.splitlines()
+    assert (config, mongo) == ("none", "none")
+    assert key not in ("none", "earlier")
+    assert (
+        plan.as_typed(given | {plan.ADDED: "LIVEKIT_API_KEY", "LIVEKIT_API_KEY": key}, file.parent) == given
+    )

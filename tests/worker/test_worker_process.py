@@ -249,3 +249,31 @@ def test_faults_of_settings_and_of_usage() -> None:
     assert "Traceback" not in output
     status, output = run({}, "import sys; from webcall.worker.__main__ import main; sys.exit(main(['dev']))")
     assert (status, output) == (2, "usage: python -m webcall.worker start\n")
+
+
+def test_a_port_that_is_taken_is_one_line(worker: WorkerProcess) -> None:
+    """A second worker on the ports of the first ends with status 2 and a line that names the settings."""
+    environment = {**worker.environment, "WEBCALL_WORKER_METRICS_PORT": str(free_port())}
+    status, output = run(environment | {"WEBCALL_WORKER_HEALTH_PORT": str(worker.health_port)})
+    assert status == 2
+    assert output.splitlines()[-1].startswith("worker.health_port, worker.metrics_port: 127.0.0.1, ")
+    assert "Traceback" not in output
+
+
+def test_a_model_that_nobody_can_run_is_told_at_the_start(
+    make_worker: MakeWorker, make_app: MakeApp, livekit_server: LiveKitServer
+) -> None:
+    """A misspelt WEBCALL_LLM is a line of the worker, and a finding of `check`, before anybody calls."""
+    misspelt = {"WEBCALL_LLM": "opnai/gpt"}
+    started = make_worker(misspelt)
+    [line] = [json.loads(text) for text in started.output().splitlines() if '"model unusable"' in text]
+    assert line["reason"].startswith("worker.llm: opnai is none of ")
+    ports = {
+        "WEBCALL_WORKER_HEALTH_PORT": str(started.health_port),
+        "WEBCALL_WORKER_METRICS_PORT": str(started.metrics_port),
+        "LIVEKIT_AGENT_NAME": started.agent_name,
+    }
+    app = make_app(livekit_environment(livekit_server) | misspelt | ports)
+    first, *others = look_at_worker(app.extensions["webcall"].config)
+    assert first.status == "ok"
+    assert [found.message for found in others] == [line["reason"]]

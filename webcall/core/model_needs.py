@@ -6,6 +6,7 @@ The worker refuses a model for lack of them; the service's checks warn, since th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
@@ -93,6 +94,13 @@ def model_warnings(definition: Mapping[str, Any], worker: WorkerConfig | None) -
         if missing:
             warnings.append(f"{choice.place} has no {' and '.join(missing)} here: the worker needs it set")
     return warnings + [f"{place}: the worker passes over this" for place in chosen.dropped]
+
+
+def default_warnings(worker: WorkerConfig) -> list[str]:
+    """Return why a worker with these settings, on this machine, could not run the models that they name."""
+    return [
+        re.sub(r"^assistant_(llm|stt|tts)_model", r"worker.\1", told) for told in model_warnings({}, worker)
+    ]
 
 
 def on_vertex(environ: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from webcall.config.settings import Config, WorkerConfig
 from webcall.core.holdings import Finding
+from webcall.core.model_needs import default_warnings
 from webcall.core.neighbours import read
 from webcall.core.worker_metrics import MOST_CALLS, WORKS_FOR
 
@@ -76,3 +77,7 @@ def look_at_worker(config: Config) -> Iterator[Finding]:
     else:
         takes = "" if told.takes is None else f", and takes {told.takes} calls at once"
         yield Finding("worker", "ok", f"the one at {at} answers as '{told.agent_name}'{takes}")
+        for warning in default_warnings(config.worker):
+            yield Finding(
+                "worker", "warning", warning, "assistants that name no model of their own cannot be called"
+            )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 
 import click
+import structlog
 
 from webcall import logs
 from webcall.config.settings import Config
 from webcall.core.livekit import LiveKit
+from webcall.core.model_needs import default_warnings
 from webcall.errors import ConfigError, LiveKitError
 from webcall.startup import settings_only
 
+log = structlog.stdlib.get_logger("webcall.worker")
+
+# Of an address to listen at.
+_NOT_TO_BE_HAD = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 _USAGE = "usage: python -m webcall.worker start"
 
 
@@ -40,7 +47,18 @@ def main(arguments: list[str]) -> int:
         needs = "the worker needs `.venv/bin/pip install '.[worker]'`, in the checkout"
         click.echo(f"{name} is not installed: {needs}", err=True)
         return 2
-    asyncio.run(Worker(config).run())
+    for told in default_warnings(config.worker):
+        log.warning("model unusable", reason=told)
+    try:
+        asyncio.run(Worker(config).run())
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_HAD:
+            raise
+        at = f"{config.worker.host}, {config.worker.health_port} or {config.worker.metrics_port}"
+        fix = "does another worker run here? Give this one ports of its own"
+        fault = f"{os.strerror(error.errno)}: {fix}"
+        click.echo(f"worker.health_port, worker.metrics_port: {at}: {fault}", err=True)
+        return 2
     return 0
 
 
