@@ -165,23 +165,23 @@ describe("the transcript", () => {
     assert.equal(call.state, "joined");
   });
 
-  /** Hold each text back until `goesOn` or `breaksOff` is called for it. */
-  function slowly() {
+  /** Begin to send two that have waited; hold each text back until `goesOn` or `breaksOff` is called for it. */
+  async function twoOnTheirWay() {
+    await joined(null);
+    await call.send("one");
+    await call.send("two");
     const [begun, held] = [[], []];
     server.room.localParticipant.sendText = (text) => {
       begun.push(text);
       return new Promise((resolve, reject) => held.push({ goesOn: resolve, breaksOff: () => reject(new Error("gone")) }));
     };
+    server.room.enters(participant("agent", { "lk.agent.state": "listening" }));
+    await settle();
     return { begun, held };
   }
 
   test("messages stay in order where sending takes its time", async () => {
-    await joined(null);
-    await call.send("one");
-    await call.send("two");
-    const { begun, held } = slowly();
-    server.room.enters(participant("agent", { "lk.agent.state": "listening" }));
-    await settle();
+    const { begun, held } = await twoOnTheirWay();
     void call.send("three");
     for (const [at] of ["one", "two", "three"].entries()) {
       await settle();
@@ -193,12 +193,7 @@ describe("the transcript", () => {
   });
 
   test("what is on its way when the call ends is not told of, and nothing is sent after it", async () => {
-    await joined(null);
-    await call.send("one");
-    await call.send("two");
-    const { begun, held } = slowly();
-    server.room.enters(participant("agent", { "lk.agent.state": "listening" }));
-    await settle();
+    const { begun, held } = await twoOnTheirWay();
     server.room.tell("Disconnected", livekit.DisconnectReason.ROOM_DELETED);
     held[0].breaksOff();
     await settle();
