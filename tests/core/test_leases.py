@@ -233,10 +233,10 @@ def test_an_event_in_an_outage_is_asked_for_again() -> None:
         leases(spy).on_event(RoomEvent("participant_joined", "a", of_person=True))
 
 
-def test_a_redis_that_is_gone_and_comes_back(redis_server: RedisServer, redis_uri: str) -> None:
+def test_a_redis_that_is_gone_and_comes_back(redis_server: RedisServer) -> None:
     """A real Redis that is stopped lets calls pass, and counts them again once it is there."""
     now = [100.0]
-    store = RedisLeases(redis_uri)
+    store = RedisLeases(redis_server.uri)
     counted = leases(store, StorageHealth(clock=lambda: now[0]))
     one = replace(SECRET, max_concurrent_calls=1)
     place(counted, "a", one)
@@ -252,9 +252,9 @@ def test_a_redis_that_is_gone_and_comes_back(redis_server: RedisServer, redis_ur
     store.close()
 
 
-def test_a_redis_that_hangs(redis_server: RedisServer, redis_uri: str) -> None:
+def test_a_redis_that_hangs(redis_server: RedisServer) -> None:
     """A Redis that takes connections and answers nothing costs one call a bounded time, and the next none."""
-    store = RedisLeases(redis_uri)
+    store = RedisLeases(redis_server.uri)
     counted = leases(store)
     one = replace(SECRET, max_concurrent_calls=1)
     began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ import redis
 
 from tests.support.programs import free_port, stop, wait_until, without
 from tests.support.redis import RedisServer
+from webcall.core import redis_in_time
 from webcall.core.redis_in_time import drop_kept, make_pool
 from webcall.core.storage import TIMEOUT_S, redis_client
 
@@ -66,6 +69,28 @@ def fails(uri: str) -> float:
 def test_a_dripping_answer_ends_in_time(dripping: int) -> None:
     """A server that goes on sending is not waited for without end."""
     assert fails(f"redis://127.0.0.1:{dripping}") < MOST_S
+
+
+def test_an_answer_that_is_there_is_read_late(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is short of CPU and gets late to what Redis has answered takes it, within bounds."""
+    steps = itertools.count()
+
+    def connects(step_s: float) -> bool:
+        clock = SimpleNamespace(monotonic=lambda: next(steps) * step_s)
+        monkeypatch.setattr(redis_in_time, "time", clock)
+        client = redis.Redis.from_pool(make_pool(redis_server.uri))
+        try:
+            return bool(client.ping())
+        except redis.TimeoutError:
+            return False
+        finally:
+            client.close()
+
+    # Five answers, all but the last to the greeting.
+    assert connects(0.35 * TIMEOUT_S)
+    assert not connects(1.1 * TIMEOUT_S)
 
 
 def test_a_name_that_is_not_looked_up_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import redis
 from scripts.servers import redis_answers, redis_command
 from tests.support.programs import command, free_port
 from tests.support.server_process import ServerProcess
+from webcall.core import redis_in_time
 
 
 class RedisServer(ServerProcess):
@@ -56,8 +57,12 @@ def redis_server(_redis_server: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
-def redis_uri(redis_server: RedisServer) -> str:
-    """The address of `redis_server`."""
+def redis_uri(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of `redis_server`, which has time to answer: a machine that stands still is no outage.
+
+    What is about Redis's deadlines uses `redis_server` or `redis_outage`.
+    """
+    monkeypatch.setattr(redis_in_time, "TIMEOUT_S", 10.0)
     return redis_server.uri
 
 

@@ -103,7 +103,7 @@ class InTimeTLS(_InTime, redis.SSLConnection, _ByAddress):
 
 
 class _Socket:
-    """A socket whose reads end at a moment, however many they are."""
+    """A socket whose reads end at a moment, however many they are; as long again for what is there."""
 
     def __init__(self, sock: Any, until: Callable[[], float]) -> None:
         self._sock = sock
@@ -125,9 +125,10 @@ class _Socket:
         if not timeout_s or timeout_s <= left_s + 0.05:
             # Without waiting at all, or the first read of an answer.
             return receive(*args)
-        if left_s <= 0:
+        if left_s <= -TIMEOUT_S:
             raise TimeoutError
-        self._sock.settimeout(left_s)
+        # What has come in time is read even where this process gets to it late: it may be short of CPU.
+        self._sock.settimeout(max(left_s, 0.001))
         try:
             return receive(*args)
         finally:
