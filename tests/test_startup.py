@@ -194,6 +194,37 @@ def test_every_fault_is_told_at_once() -> None:
     assert "GONE_TOKEN" in text
 
 
+def test_a_value_of_the_environment_is_told_by_its_variable(acme: None, tmp_path: Path) -> None:
+    """A fault names the variables that its value is made of, or names by _FILE, and no others."""
+    file = tmp_path / "level"
+    file.write_text("loud")
+    changes = {
+        "call": {"join_window_s": "${WINDOW:-60}", "max_duration_s": "${LONGEST:-long}"},
+        "log": {"level": "${LEVEL:-info}"},
+        "http": {"cors_origins": ["${HOST:-http://a}:${PORT:-1}/x"]},
+        "unknown": "${PORT}",
+        **use_acme({"uri": "x", "max-size": "${SETTINGS}"}),
+    }
+    environ = {
+        "WINDOW": "CANARY",
+        "LEVEL_FILE": str(file),
+        "PORT": "CANARY",
+        "LONGEST": "",
+        "SETTINGS": "CANARY",
+    }
+    told = dict(line.split(": ", 1) for line in faults(changes, environ))
+    assert "CANARY" not in str(told)
+    ends = {path: line.partition(" (its value is that of ")[2] for path, line in told.items()}
+    assert ends == {
+        "call.join_window_s": "WINDOW)",
+        "call.max_duration_s": "",
+        "log.level": "LEVEL_FILE)",
+        "http.cors_origins": "PORT)",
+        "unknown": "",
+        "backends.acme.max-size": "SETTINGS)",
+    }
+
+
 def test_section_from_an_empty_environment_is_one_fault() -> None:
     """A reference in a section's place is told once, not with everything that is missing for it."""
     assert faults({"livekit": "${GONE}"}) == ["livekit: the environment variable GONE is not set"]

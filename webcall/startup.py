@@ -13,6 +13,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from webcall.config.faults import Fault, flatten, nearest, setting_names, shown, unknown
 from webcall.config.settings import Config
 from webcall.config.source import Reading, read
+from webcall.config.telling import lines
 from webcall.errors import ConfigError
 from webcall.interfaces import Backend, CacheSettings
 from webcall.plugin_manager import Plugins, load_plugins, reason_of
@@ -80,9 +81,9 @@ def prepare(
         *_unknown_backends(reading, plugins, complete),
         *_backend_settings(reading, plugins, complete, chosen),
     ]
-    lines = [*_lines(faults, reading), *(f"plugins: {fault}" for fault in plugin_faults)]
-    if lines or reading.config is None:
-        raise ConfigError(lines)
+    told = [*lines(faults, reading), *(f"plugins: {fault}" for fault in plugin_faults)]
+    if told or reading.config is None:
+        raise ConfigError(told)
     return Setup(
         config=reading.config,
         plugins=plugins,
@@ -108,8 +109,8 @@ def choose(setup: Setup, side: Literal["validators", "stores"], name: str) -> Ch
     reading = replace(setup.reading, validators=(name,), stores=())
     loaded: dict[str, tuple[dict[str, Any], CacheSettings]] = {}
     faults = list(_load_settings(offered[name], reading.backends.get(name, {}), loaded))
-    if lines := list(_lines(faults, reading)):
-        raise ConfigError(lines)
+    if told := list(lines(faults, reading)):
+        raise ConfigError(told)
     return Chosen(offered[name], *loaded[name])
 
 
@@ -122,31 +123,10 @@ def settings_only(
     `ConfigError` with every other fault.
     """
     reading = read(source, os.environ if environ is None else environ)
-    lines = list(_lines(list(reading.faults), replace(reading, validators=(), stores=())))
-    if lines or reading.config is None:
-        raise ConfigError(lines)
+    told = list(lines(list(reading.faults), replace(reading, validators=(), stores=())))
+    if told or reading.config is None:
+        raise ConfigError(told)
     return reading.config
-
-
-def _lines(faults: list[Fault], reading: Reading) -> Iterator[str]:
-    """Yield a line for each fault, and for each reference without a value where a setting uses it."""
-    in_use = {*reading.validators, *reading.stores}
-    not_known = {fault.path for fault in faults if not fault.known}
-    unresolved = {}
-    for path, told in reading.unresolved.items():
-        idle = path[:1] == ("backends",) and len(path) > 1 and path[1] not in in_use
-        if not idle and not any(_path(path[:length]) in not_known for length in range(1, len(path) + 1)):
-            unresolved[_path(path)] = told
-    for fault in faults:
-        # "missing", or a section's missing settings, follow from the reference that has no value.
-        if not any(fault.path == path or fault.path.startswith(f"{path}.") for path in unresolved):
-            yield str(fault)
-    for where, told in unresolved.items():
-        yield f"{where}: {told}"
-
-
-def _path(names: tuple[str, ...]) -> str:
-    return ".".join(shown(name) for name in names)
 
 
 def _unknown_backends(reading: Reading, plugins: Plugins, complete: bool) -> Iterator[Fault]:

@@ -40,6 +40,15 @@ def test_mongo_is_down(make_app: MakeApp) -> None:
         assert len(result.stderr.splitlines()) == 1
 
 
+def test_a_mistyped_variable(make_app: MakeApp) -> None:
+    """A variable that nothing reads is told beside the unset one that it resembles, of what is in use."""
+    odd = {"WEBCALL_LIMIT_STORAGE": "CANARY", "MONGODB_URL": "CANARY", "LIVEKIT_API_KEYS": "CANARY"}
+    found = loaded(run_on(make_app(NO_LIVEKIT | odd), "CANARY")("check", "--json", status=1))
+    [told] = [one["message"] for one in found if one["part"] == "settings" and one["status"] == "warning"]
+    assert "WEBCALL_LIMIT_STORAGE is none" in told
+    assert "did you mean WEBCALL_LIMITS_STORAGE" in told
+
+
 def test_a_file_that_cannot_be_used(make_app: MakeApp, tmp_path: Path) -> None:
     """A file that is broken, and one that is not there, are told with the place and with a fix of its own."""
     broken, absent = tmp_path / "keys.yaml", tmp_path / "assistants.yaml"

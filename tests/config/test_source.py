@@ -71,7 +71,16 @@ def test_unreadable_file_is_one_line(tmp_path: Path, name: str) -> None:
 
 
 MALFORMED = {
-    "unclosed": ("a: [CANARY", "line 1"),
+    "unclosed": ("a: [CANARY", "expected ',' or ']', but got '<stream end>' at line 1"),
+    "unclosed far above": (
+        "a: [CANARY\n\n",
+        "at line 3, column 1, while parsing a flow sequence that begins at line 1",
+    ),
+    "what YAML expects among quotes": (
+        "a: ',' 'CANARY' ']'",
+        "expected <block end>, but found '<scalar>' at line 1",
+    ),
+    "tab": ("a:\n\tCANARY: 1", "a tab: indent with blanks at line 2, column 1"),
     "quote": ("a: 'CANARY\n", "line 2"),
     "alias": ("livekit:\n  api_secret: *CANARY\n", "undefined alias at line 2, column 15"),
     "tag": ("a: !CANARY x", "tag at line 1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -51,6 +51,30 @@ def interpolate(tree: Any, environ: Mapping[str, str]) -> tuple[Any, dict[Path, 
         return value
 
     return walk(tree, ()), faults
+
+
+def references(tree: Any) -> dict[Path, tuple[str, ...]]:
+    """Return for each value that refers to the environment the names of the variables."""
+    found: dict[Path, tuple[str, ...]] = {}
+
+    def walk(value: Any, path: Path) -> None:
+        if isinstance(value, str):
+            if names := tuple(match["name"] for match in _REFERENCE.finditer(value) if match["name"]):
+                found[path] = names
+        elif isinstance(value, Mapping):
+            for name, item in value.items():
+                walk(item, (*path, str(name)))
+        elif isinstance(value, list | tuple):
+            for index, item in enumerate(value):
+                walk(item, (*path, str(index)))
+
+    walk(tree, ())
+    return found
+
+
+def variable_of(name: str, environ: Container[str]) -> str | None:
+    """Return which of `NAME` and `NAME_FILE` is in `environ`, or None."""
+    return next((one for one in (name, name + _FILE) if one in environ), None)
 
 
 def _resolve(match: re.Match[str], environ: Mapping[str, str]) -> str:

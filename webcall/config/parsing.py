@@ -22,7 +22,9 @@ def parse(text: str, path: str) -> dict[Any, Any]:
     except _Twice as error:
         raise ConfigError([f"{shown(path)}: {error}"]) from None
     except yaml.MarkedYAMLError as error:
-        _refuse(path, str(error.problem or error.context or ""), _at(error.problem_mark))
+        if "'\\t' that cannot start" in str(error.problem):
+            _refuse(path, "a tab: indent with blanks", _at(error.problem_mark))
+        _refuse(path, str(error.problem or error.context or ""), _at(error.problem_mark) + _within(error))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         _refuse(path, "a character that is not allowed", f" at line {line}")
@@ -40,9 +42,24 @@ def parse(text: str, path: str) -> dict[Any, Any]:
 
 
 def _refuse(path: str, problem: str, at: str) -> NoReturn:
-    # What PyYAML puts in quotes is the file's own text: an alias, a tag, a character.
-    told = re.sub(r"\s*['\"].*['\"]", "", problem, flags=re.DOTALL)
+    told = _without_text(problem)
     raise ConfigError([f"{shown(path)}: not YAML{': ' if told else ''}{told}{at}"]) from None
+
+
+def _without_text(problem: str) -> str:
+    """Return PyYAML's words without what is quoted of the file: an alias, a tag, a character."""
+    # What it expects is YAML's own and in quotes, too: `','`, `'<block end>'`; two that meet are one text.
+    own = re.compile(r"'(?:[][{},:?-]|<[a-z ]+>)'(?!['\w])")
+    quoted = re.compile(r"\s*['\"].*['\"]", re.DOTALL)
+    pieces = re.split(f"({own.pattern})", problem)
+    return "".join(one if own.fullmatch(one) else quoted.sub("", one) for one in pieces).strip()
+
+
+def _within(error: yaml.MarkedYAMLError) -> str:
+    mark, problem = error.context_mark, error.problem_mark
+    if mark is None or problem is None or mark.line == problem.line or not error.context:
+        return ""
+    return f", {_without_text(error.context)} that begins at line {mark.line + 1}"
 
 
 def _at(mark: yaml.Mark | None) -> str:

@@ -32,6 +32,10 @@ class Reading:
     faults: tuple[Fault, ...]
     unresolved: Mapping[interpolation.Path, str]
     """References to the environment that have no value, used or not."""
+    references: Mapping[interpolation.Path, tuple[str, ...]]
+    """The names of the environment's variables that values refer to."""
+    variables: frozenset[str]
+    """The names of those that are not empty in the environment, whoever's they are."""
     plugins: tuple[str, ...]
     validators: tuple[str, ...]
     stores: tuple[str, ...]
@@ -50,6 +54,8 @@ def read(source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, st
         path = Path(source) if source is not None else find(environ)
         tree = parse(_text(path), str(path))
     _check_bounds(tree)
+    references = interpolation.references(tree)
+    variables = frozenset(name for name, value in environ.items() if value)
     tree, unresolved = interpolation.interpolate(tree, environ)
     schema = ConfigSchema()
     try:
@@ -61,6 +67,8 @@ def read(source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, st
             config=None,
             faults=faults,
             unresolved=unresolved,
+            references=references,
+            variables=variables,
             plugins=tuple(good.get("plugins") or ()),
             validators=_names(good.get("auth"), "validators"),
             stores=_names(good.get("assistants"), "stores"),
@@ -70,6 +78,8 @@ def read(source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, st
         config=config,
         faults=(),
         unresolved=unresolved,
+        references=references,
+        variables=variables,
         plugins=config.plugins,
         validators=config.auth.validators,
         stores=config.assistants.stores,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from webcall.config.telling import mistyped
 from webcall.core.holdings import STORES, VALIDATORS, Finding, Side, has_publishable_key, look_at_records
 from webcall.core.places import look_at_places
 from webcall.core.reachability import look_at_addresses
@@ -41,6 +42,10 @@ def diagnose(services: Services, assistant_id: str | None = None) -> Iterator[Fi
     With `assistant_id`, tell of each store whether it has that assistant, too.
     """
     yield Finding("settings", "ok", "all settings and plugins are good")
+    reading = services.setup.reading
+    for name, meant in mistyped(reading).items() if reading else ():
+        told = f"the variable {name} is none of config.yaml's; did you mean {meant}, which is not set?"
+        yield Finding("settings", "warning", told)
     answering: list[Side] = []
     for kind, chosen, make in (
         (VALIDATORS, services.setup.validators, services.validators),
