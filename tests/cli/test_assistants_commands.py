@@ -270,6 +270,17 @@ def test_what_is_stored_cannot_steer_the_terminal(run: Run) -> None:
     assert len(table(result)) == len(ASSISTANTS) + 1
 
 
+def test_json_holds_nothing_that_a_terminal_obeys(run: Run) -> None:
+    """Control characters beyond ASCII, and marks of a text's direction, are escapes; text stays as it is."""
+    name = "\x9b2J \x7f \u202e \U000e0001 grüße \U0001f44d"
+    run("assistants", "put", "-", answer=json.dumps({**NEW, "assistant_name": name}))
+    told = run("assistants", "show", NEW["assistant_id"]).stdout
+    assert r"\u009b2J \u007f \u202e \udb40\udc01 grüße 👍" in told
+    assert told.replace("\n", "").isprintable()
+    assert json.loads(told)["assistant_name"] == name
+    assert name in [row["assistant_name"] for row in json.loads(run("assistants", "list", "--json").stdout)]
+
+
 def test_what_is_stored_makes_no_line_of_check(run: Run) -> None:
     """Line breaks and escape sequences of a stored owner make no line of `check` or a question."""
     owner = "a@b.c\nok       livekit: fine\x1b[2J"

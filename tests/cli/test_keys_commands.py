@@ -137,6 +137,18 @@ def test_both_keys_work_while_they_overlap(
     assert works(new)
 
 
+def test_assistants_that_a_new_keys_owner_does_not_have(run: Run) -> None:
+    """A key for an assistant that is not there, or is somebody else's, is made, and told of."""
+    given = [part for name in ("helper", "broken", "foreign", "mistyped") for part in ("--assistant", name)]
+    told = run("keys", "create", "--owner", OWNER, *given)
+    assert told.stdout.startswith("lvk_")
+    warned = [line for line in told.stderr.splitlines() if line.startswith("warning")]
+    assert warned == [
+        f"warning: {OWNER} has no assistant {name} yet: calls to it are refused till then"
+        for name in ("foreign", "mistyped")
+    ]
+
+
 def test_a_key_that_nobody_saw_is_revoked(
     run: Run, works: Works, stored_app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,9 +164,10 @@ def test_a_key_that_nobody_saw_is_revoked(
 
     with monkeypatch.context() as patched:
         patched.setattr(click, "echo", fail)
-        for command in (("create", "--owner", OWNER), ("rotate", old[:12], "--yes")):
-            told = run("keys", *command, status=1).stderr
-            assert "could not be printed, and was revoked" in told
+        told = run("keys", "create", "--owner", OWNER, status=1).stderr
+        assert "could not be printed, and was revoked" in told
+        told = run("keys", "rotate", old[:12], "--yes", status=1).stderr
+        assert "could not be printed; nobody has it, and the old one is as it was" in told
     made = [entry.state for key_hash, entry in entries(stored_app).items() if key_hash not in before]
     assert made == ["revoked", "revoked"]
     assert works(old)

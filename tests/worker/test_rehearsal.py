@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -85,8 +84,21 @@ except RuntimeError:
     print(json.dumps(FfiClient._instance is not None))
 """
 
+# It is told by its kind alone.
+FAILING = """
+import json, sys
+from webcall.worker import rehearsal
 
-def told(program: str, folder: Path, *arguments: str) -> Any:
+def fail():
+    raise LookupError("canary")
+
+rehearsal.rehearse = fail
+sys.stderr = sys.stdout
+import webcall.worker.rehearsed
+"""
+
+
+def told(program: str, folder: Path, *arguments: str) -> str:
     """Run a program in a process of its own; return what it prints, which must be all that it prints."""
     file = folder / "program.py"
     file.write_text(program)
@@ -105,7 +117,7 @@ def told(program: str, folder: Path, *arguments: str) -> Any:
         command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -117,7 +129,7 @@ def told(program: str, folder: Path, *arguments: str) -> Any:
 )
 def test_nothing_is_left_of_it(models: str, asked: list[str], tmp_path: Path) -> None:
     """It goes all the way to the voice, and leaves no thread, no file and no client; no address is asked."""
-    found = told(REHEARSED, tmp_path, models)
+    found = json.loads(told(REHEARSED, tmp_path, models))
     assert found["asked"] == asked
     assert found["left"][0] == found["left"][1]
     assert not found["client"]
@@ -126,10 +138,15 @@ def test_nothing_is_left_of_it(models: str, asked: list[str], tmp_path: Path) ->
 
 def test_the_workers_processes_have_it(tmp_path: Path) -> None:
     """A process has all that was rehearsed, and the SDK's client, which it makes itself while it waits."""
-    found = told(FORKED, tmp_path)
+    found = json.loads(told(FORKED, tmp_path))
     assert found == {"rehearsed": True, "clients": [False, True]}
 
 
 def test_the_sdk_is_not_started_by_it(tmp_path: Path) -> None:
     """What would be missing in every process is refused, and the rehearsal ends there."""
-    assert told(WITH_THE_SDK, tmp_path) is False
+    assert json.loads(told(WITH_THE_SDK, tmp_path)) is False
+
+
+def test_one_that_fails_is_a_line(tmp_path: Path) -> None:
+    """A worker whose rehearsal fails works all the same, and says so."""
+    assert told(FAILING, tmp_path) == "rehearsal failed, calls begin later: LookupError\n"

@@ -61,8 +61,11 @@ def services_of(app: Flask) -> Services:
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as JSON; times and ids as strings."""
-    click.echo(json.dumps(as_json_value(value), indent=2, ensure_ascii=False))
+    """Print a value as JSON: times and ids as strings, and in escapes what a terminal might obey."""
+    text = json.dumps(as_json_value(value), indent=2, ensure_ascii=False)
+    # The line breaks are the layout's; those in strings are escapes already.
+    odd = {each for each in text if not each.isprintable()} - {"\n"}
+    click.echo(text.translate({ord(each): json.dumps(each)[1:-1] for each in odd}))
 
 
 def echo_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -96,10 +96,16 @@ def create(backend: str | None, expires: datetime | None, **wish: Any) -> None:
         note("warning: the owner is no email address: the key is for assistants of this very owner")
     try:
         _show_once(api_key, chosen)
-    except WebCallError:
+    except _NotShown:
         # Nobody has seen it, and nobody will.
         manager.update_key(hash_api_key(api_key), {"is_active": False})
-        raise
+        raise WebCallError("the key could not be printed, and was revoked: run the command again") from None
+    for assistant_id in core.unknown_assistants(services().stores(), new):
+        note(f"warning: {new.owner} has no assistant {assistant_id} yet: calls to it are refused till then")
+
+
+class _NotShown(WebCallError):
+    pass
 
 
 def _show_once(api_key: str, backend: str) -> None:
@@ -107,7 +113,7 @@ def _show_once(api_key: str, backend: str) -> None:
         # Alone on stdout, so that a script can take it from there.
         click.echo(api_key)
     except OSError:
-        raise WebCallError("the key could not be printed, and was revoked: run the command again") from None
+        raise _NotShown("the key could not be printed") from None
     note(f"Stored as a hash by the backend '{backend}'. The key is shown this once: keep it now.")
 
 
@@ -188,6 +194,10 @@ def rotate(key_id: str, overlap: timedelta | None, yes: bool) -> None:
 
     try:
         rotated = core.rotate_key(validators, entries, overlap or timedelta(), show)
+    except _NotShown:
+        raise WebCallError(
+            "the new key could not be printed; nobody has it, and the old one is as it was"
+        ) from None
     except Exception:
         if shown:
             note(f"Do not use the new key, {shown[0]}: the old one could not be stopped.")

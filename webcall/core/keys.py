@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from webcall.core.lookup import Assistants
 from webcall.core.new_keys import NewKey, fresh_fields, record_of
 from webcall.core.permissions import lacks_restrictions
 from webcall.core.read_only import read_only
-from webcall.errors import Conflict, RecordError, Refused, WebCallError
-from webcall.interfaces import ListsKeys, ManagesKeys, Record
+from webcall.errors import AssistantNotFound, Conflict, RecordError, Refused, WebCallError
+from webcall.interfaces import ListsAssistants, ListsKeys, ManagesKeys, Record
 from webcall.records import (
     PREFIX_LENGTH,
     PUBLISHABLE_PREFIX,
@@ -59,6 +60,20 @@ def create_key(manager: ManagesKeys, new: NewKey) -> str:
     api_key = new_api_key(publishable=new.publishable)
     manager.add_key(record_of(new, api_key))
     return api_key
+
+
+def unknown_assistants(stores: Sequence[tuple[str, Any]], new: NewKey) -> Iterator[str]:
+    """Yield those of a new key's assistants that its owner does not have, as far as it can be known here."""
+    if not all(isinstance(store, ListsAssistants) for _, store in stores):
+        return  # a service that answers about a whole key, and this one has not been seen yet
+    assistants, caller = Assistants(stores), caller_from_record({"user_email": new.owner})
+    for assistant_id in new.assistants:
+        try:
+            assistants.find(assistant_id, caller)
+        except AssistantNotFound:
+            yield assistant_id
+        except WebCallError:
+            continue  # an outage, or a broken record: it is there, or may be
 
 
 def list_keys(validators: Validators) -> Iterator[KeyEntry]:
