@@ -48,32 +48,37 @@ def lock_folder(plan: Plan) -> IO[bytes]:
 
 
 def check_ports(plan: Plan) -> None:
-    """Raise `Problem`, with the setting that changes it, if somebody else listens on a port."""
+    """Raise `Problem`, with the settings that change them, if somebody else listens on ports."""
+    asked = []
     if plan.livekit_port is not None:
-        _check_port("127.0.0.1", plan.livekit_port, "LIVEKIT_PORT", str(plan.livekit_port + 10))
+        asked.append(("127.0.0.1", plan.livekit_port, "LIVEKIT_PORT", str(plan.livekit_port + 10)))
     # WEBCALL_BIND wins over WEBCALL_PORT, where both are set.
     setting, example = "WEBCALL_PORT", str(plan.port + 10)
     if plan.bind_was_given:
         setting, example = "WEBCALL_BIND", f"{plan.host}:{plan.port + 10}"
-    _check_port(plan.host, plan.port, setting, example)
-    _check_port(*plan.config.watch.address, "WEBCALL_WATCH_BIND", "127.0.0.1:8094")
+    asked.append((plan.host, plan.port, setting, example))
+    asked.append((*plan.config.watch.address, "WEBCALL_WATCH_BIND", "127.0.0.1:8094"))
     worker = plan.config.worker
     for name, port in (("HEALTH", worker.health_port), ("METRICS", worker.metrics_port)):
         if port:
-            _check_port(worker.host, port, f"WEBCALL_WORKER_{name}_PORT", str(port + 10))
+            asked.append((worker.host, port, f"WEBCALL_WORKER_{name}_PORT", str(port + 10)))
+    found = [(told, f"{setting}={example}") for *at, setting, example in asked if (told := _why_not(*at))]
+    if found:
+        lines, changes = zip(*found, strict=True)
+        others = "another one" if len(found) == 1 else "others"
+        raise Problem("; ".join(lines) + f"; choose {others}: {' '.join(changes)} make run")
 
 
-def _check_port(host: str, port: int, setting: str, example: str) -> None:
+def _why_not(host: str, port: int) -> str:
+    """Return why nobody can listen there; empty: somebody can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Problem(
-                f"{host}:{port}: {(error.strerror or 'cannot be used').lower()}; "
-                f"{setting} chooses another one: {setting}={example} make run"
-            ) from None
+            return f"{host}:{port}: {(error.strerror or 'cannot be used').lower()}"
+    return ""
 
 
 def start_livekit(plan: Plan, port: int) -> Child:

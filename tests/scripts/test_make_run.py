@@ -184,8 +184,24 @@ def test_port_in_use_is_one_line(make_run: MakeRun, setting: str) -> None:
     [line] = shown.splitlines()
     assert process.returncode == 1
     assert line.startswith(f"127.0.0.1:{port}: ")
+    assert line.endswith(" make run")
     assert f"{setting}=" in line
     assert not list((make_run.folder / "logs").iterdir())
+
+
+def test_all_ports_in_use_are_one_line(make_run: MakeRun) -> None:
+    """Whoever has several ports taken learns of all of them at once, with a line to paste."""
+    with socket.socket() as first, socket.socket() as second:
+        ports = {}
+        for setting, holder in (("LIVEKIT_PORT", first), ("WEBCALL_PORT", second)):
+            holder.bind(("127.0.0.1", 0))
+            holder.listen()
+            ports[setting] = holder.getsockname()[1]
+        shown, _ = make_run.spawn(**{name: str(port) for name, port in ports.items()}).communicate(timeout=40)
+    [line] = shown.splitlines()
+    assert all(f"127.0.0.1:{port}: address already in use" in line for port in ports.values())
+    changed = " ".join(f"{name}={port + 10}" for name, port in ports.items())
+    assert line.endswith(f"; choose others: {changed} make run")
 
 
 @pytest.mark.parametrize(
