@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -56,3 +57,26 @@ def more_values_than(most: int, tree: Any) -> bool:
         elif isinstance(value, list):
             left.extend(value)
     return False
+
+
+# What PyYAML expects is in quotes, too, and YAML's own: `','`, `'<block end>'`. Two that meet are one text.
+_OWN = re.compile(r"('(?:[][{},:?-]|<[a-z ]+>)'(?!['\w]))")
+_QUOTED = re.compile(r"\s*['\"].*['\"]", re.DOTALL)
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """Return what is wrong with a document and where that begins, without any of its text; may be empty."""
+    problem = str(getattr(error, "problem", None) or getattr(error, "context", None) or "")
+    if "'\\t' that cannot start" in problem:
+        return "a tab: indent with blanks"
+    context, begins = getattr(error, "context", None), getattr(error, "context_mark", None)
+    at = getattr(error, "problem_mark", None)
+    told = _without_text(problem)
+    if begins is None or at is None or begins.line == at.line or not context:
+        return told
+    return f"{told} ({_without_text(context)} that begins at line {begins.line + 1})"
+
+
+def _without_text(told: str) -> str:
+    """Return PyYAML's words without what is quoted of the document: an alias, a tag, a character."""
+    return "".join(one if _OWN.fullmatch(one) else _QUOTED.sub("", one) for one in _OWN.split(told)).strip()

@@ -21,7 +21,7 @@ from plugins.file.survey import Signature, signature
 from webcall import RecordError
 from webcall.interfaces import Record
 from webcall.records import as_json_value, check_assistant_record, check_key_record, key_hash_of
-from webcall.strict import DistinctMappings, Repeated, distinct, more_values_than
+from webcall.strict import DistinctMappings, Repeated, distinct, more_values_than, yaml_problem
 
 READ_ATTEMPTS = 5
 SETTLING_S = 0.02
@@ -122,10 +122,8 @@ def _no_constant(_: str) -> NoReturn:
 def _yaml_fault(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    problem = str(getattr(error, "problem", None) or "")
-    # What PyYAML puts in quotes may be the file's content: an alias, a tag, a character.
-    told = f": {problem}" if problem and "'" not in problem and '"' not in problem else ""
-    return f"{where}not YAML{told}"
+    problem = yaml_problem(error)
+    return f"{where}not YAML{': ' if problem else ''}{problem}"
 
 
 def records_of(value: Any, path: Path) -> list[Any]:

@@ -147,7 +147,7 @@ def test_check_warns_of_misspelt_fields(env_app: Flask) -> None:
         ("", "holds no definition"),
         ("[]", "holds no definition"),
         ("just text", "definition 1: assistant record: not an object"),
-        ("a: [canary", "neither YAML nor JSON at line 1"),
+        ("a: [canary", "neither YAML nor JSON: expected ',' or ']', but got '<stream end>' at line 1"),
         ("a: 1\ncanary: 2\ncanary: 3\n", "a field stands twice at line 3, column 1"),
         ('{"canary": 2, "canary": 3}', "a field stands twice"),
         ("[" * 100_000, "nested too deep"),

@@ -74,7 +74,7 @@ MALFORMED = {
     "unclosed": ("a: [CANARY", "expected ',' or ']', but got '<stream end>' at line 1"),
     "unclosed far above": (
         "a: [CANARY\n\n",
-        "at line 3, column 1, while parsing a flow sequence that begins at line 1",
+        "(while parsing a flow sequence that begins at line 1) at line 3, column 1",
     ),
     "what YAML expects among quotes": (
         "a: ',' 'CANARY' ']'",

@@ -9,7 +9,7 @@ import click
 import yaml
 
 from webcall.records import as_json_value
-from webcall.strict import DistinctMappings, Repeated, distinct
+from webcall.strict import DistinctMappings, Repeated, distinct, yaml_problem
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -30,8 +30,11 @@ def read_definitions(file: IO[str]) -> list[Any]:
         repeated = isinstance(error, Repeated)
         mark = getattr(error, "mark" if repeated else "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        repeat = "a field stands twice" if repeated else "neither YAML nor JSON"
-        raise click.ClickException(f"{file.name}: {repeat}{where}") from None
+        problem = yaml_problem(error) if isinstance(error, yaml.YAMLError) else ""
+        told = (
+            "a field stands twice" if repeated else f"neither YAML nor JSON{': ' if problem else ''}{problem}"
+        )
+        raise click.ClickException(f"{file.name}: {told}{where}") from None
     if found is None or found == []:
         raise click.ClickException(f"{file.name}: holds no definition")
     return found if isinstance(found, list) else [found]

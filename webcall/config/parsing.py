@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NoReturn
 
 import yaml
 
 from webcall.config.faults import shown
 from webcall.errors import ConfigError
+from webcall.strict import yaml_problem
 
 
 def parse(text: str, path: str) -> dict[Any, Any]:
@@ -22,9 +22,7 @@ def parse(text: str, path: str) -> dict[Any, Any]:
     except _Twice as error:
         raise ConfigError([f"{shown(path)}: {error}"]) from None
     except yaml.MarkedYAMLError as error:
-        if "'\\t' that cannot start" in str(error.problem):
-            _refuse(path, "a tab: indent with blanks", _at(error.problem_mark))
-        _refuse(path, str(error.problem or error.context or ""), _at(error.problem_mark) + _within(error))
+        _refuse(path, yaml_problem(error), _at(error.problem_mark))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         _refuse(path, "a character that is not allowed", f" at line {line}")
@@ -41,25 +39,8 @@ def parse(text: str, path: str) -> dict[Any, Any]:
     return tree
 
 
-def _refuse(path: str, problem: str, at: str) -> NoReturn:
-    told = _without_text(problem)
+def _refuse(path: str, told: str, at: str) -> NoReturn:
     raise ConfigError([f"{shown(path)}: not YAML{': ' if told else ''}{told}{at}"]) from None
-
-
-def _without_text(problem: str) -> str:
-    """Return PyYAML's words without what is quoted of the file: an alias, a tag, a character."""
-    # What it expects is YAML's own and in quotes, too: `','`, `'<block end>'`; two that meet are one text.
-    own = re.compile(r"'(?:[][{},:?-]|<[a-z ]+>)'(?!['\w])")
-    quoted = re.compile(r"\s*['\"].*['\"]", re.DOTALL)
-    pieces = re.split(f"({own.pattern})", problem)
-    return "".join(one if own.fullmatch(one) else quoted.sub("", one) for one in pieces).strip()
-
-
-def _within(error: yaml.MarkedYAMLError) -> str:
-    mark, problem = error.context_mark, error.problem_mark
-    if mark is None or problem is None or mark.line == problem.line or not error.context:
-        return ""
-    return f", {_without_text(error.context)} that begins at line {mark.line + 1}"
 
 
 def _at(mark: yaml.Mark | None) -> str:

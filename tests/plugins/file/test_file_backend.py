@@ -155,7 +155,8 @@ def test_assistants_of_a_file_or_a_folder(tmp_path, owner, an_assistant, folder)
         ("k.json", '{"api_key": "s3cret"}', "not a list"),
         ("k.json", "[" * 100_000, "nested too deeply"),
         ("k.json", '["s3cret"]', "record 1: not an object"),
-        ("k.yaml", "- api_key: 's3cret", "not YAML"),
+        ("k.yaml", "- api_key: 's3cret", "not YAML: found unexpected end of stream"),
+        ("k.yaml", "- [',' s3cret]", "line 1, column 8: not YAML: did not find expected ',' or ']'"),
         ("k.yaml", "- *s3cret", "line 1, column 3: not YAML"),
         ("k.yaml", "- &a [*a]", "aliases hold more"),
         (
