@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.deployment import ROOT
+from tests.support.listeners import stop_listening
 from tests.support.programs import free_port, stop, wait_until
 
 SECRET = "shared between the two sides of the tests"
@@ -113,7 +114,7 @@ class Misbehaving:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        stop_listening(self._listener)
         with self._lock:
             for one in self._open:
                 one.close()

@@ -8,6 +8,8 @@ import socket
 import threading
 from collections import Counter
 
+from tests.support.listeners import stop_listening
+
 _ASKED = re.compile(rb"POST /twirp/livekit\.(\w+/\w+) HTTP/1\.1\r\n")
 _LONGEST = 120
 
@@ -29,7 +31,7 @@ class CountingWay:
 
     def close(self) -> None:
         """Stop listening, and break off what is open."""
-        self._listener.close()
+        stop_listening(self._listener)
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):

@@ -16,6 +16,8 @@ import pytest
 from livekit.protocol.models import Room
 from livekit.protocol.room import CreateRoomRequest, DeleteRoomRequest, ListRoomsRequest, ListRoomsResponse
 
+from tests.support.listeners import stop_listening
+
 Script = Callable[["Exchange"], None]
 
 
@@ -111,10 +113,7 @@ class FakeLiveKit:
 
     def stop_listening(self) -> None:
         """Refuse new connections."""
-        # Without the shutdown the thread in accept() holds the port.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        stop_listening(self._listener)
 
     def close(self) -> None:
         """Stop listening, and close what is open."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.listeners import stop_listening
 from tests.support.oidc import own_certificate
 from tests.support.programs import without
 from webcall.core.livekit_connections import Connections
@@ -48,9 +49,7 @@ class Peer:
 
     def close(self) -> None:
         """Stop listening."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        stop_listening(self._listener)
 
 
 def in_chunks(connection: socket.socket) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from scripts.go_programs import NoProgram
 from scripts.toxiproxy import TOXIPROXY
+from tests.support.listeners import stop_listening
 from tests.support.programs import free_port, stop, wait_until, without
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -90,9 +91,7 @@ class Relay:
             self.do_with_all(None)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        stop_listening(self._listener)
         for client in list(self._acts):
             _hang_up(client)
 
