@@ -18,6 +18,8 @@ from webcall.errors import ConfigError
 from webcall.interfaces import Backend, CacheSettings
 from webcall.plugin_manager import Plugins, load_plugins, reason_of
 
+_OF_THE_WORKER = ("livekit", "worker", "log")
+
 
 def _seconds(description: str) -> fields.Float:
     in_a_day = validate.Range(min=0, max=86400, error="not a number of seconds from {min} to {max}")
@@ -117,13 +119,13 @@ def choose(setup: Setup, side: Literal["validators", "stores"], name: str) -> Ch
 def settings_only(
     source: Mapping[str, Any] | Path | str | None = None, environ: Mapping[str, str] | None = None
 ) -> Config:
-    """Read and check the settings for a process that asks no backend, such as the worker.
+    """Read and check the worker's settings: its own, LiveKit's and the log's.
 
-    No plugin is loaded, and what backends alone need of the environment may be missing. Raises
-    `ConfigError` with every other fault.
+    The other sections are the service's, whose packages and secrets need not be on the worker's machine:
+    they keep their defaults. Raises `ConfigError` with every fault.
     """
-    reading = read(source, os.environ if environ is None else environ)
-    told = list(lines(list(reading.faults), replace(reading, validators=(), stores=())))
+    reading = read(source, os.environ if environ is None else environ, _OF_THE_WORKER)
+    told = list(lines(reading.faults, reading))
     if told or reading.config is None:
         raise ConfigError(told)
     return reading.config

@@ -251,6 +251,26 @@ def test_faults_of_settings_and_of_usage() -> None:
     assert (status, output) == (2, "usage: python -m webcall.worker start\n")
 
 
+_SETTINGS = """
+import sys
+sys.modules["redis"] = None
+from webcall.startup import settings_only
+print(settings_only().livekit.api_key)
+"""
+
+
+def test_settings_of_the_service_may_want_what_a_worker_has_not() -> None:
+    """The service's variables do for a worker on another machine, without Redis' package and its secrets."""
+    wanted = {"WEBCALL_LIMITS_STORAGE": "redis://127.0.0.1:6379/0", "WEBCALL_VALIDATORS": "mongo"}
+    wanted |= {f"{name}_FILE": "/nowhere/secret" for name in ("WEBCALL_METRICS_TOKEN", "MONGODB_URI")}
+    status, output = run({"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32, **wanted}, _SETTINGS)
+    assert (status, output) == (0, "key\n")
+    misspelt = {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "s" * 32, "WEBCALL_LOG_LEVEL": "loud"}
+    status, output = run(misspelt)
+    assert status == 2
+    assert output.startswith("log.level: ")
+
+
 def test_a_port_that_is_taken_is_one_line(worker: WorkerProcess) -> None:
     """A second worker on the ports of the first ends with status 2 and a line that names the settings."""
     environment = {**worker.environment, "WEBCALL_WORKER_METRICS_PORT": str(free_port())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,15 @@ class Reading:
     backends: Mapping[str, Mapping[str, Any]]
 
 
-def read(source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, str]) -> Reading:
+def read(
+    source: Mapping[str, Any] | Path | str | None,
+    environ: Mapping[str, str],
+    sections: Container[str] | None = None,
+) -> Reading:
     """Read `source`: a mapping as YAML gives it, a path, or None to look for config.yaml.
 
-    Raises `ConfigError` if there is no such file, if it is not YAML, or if it is beyond all bounds;
+    Of the `sections` that there are, the others keep their defaults, whatever stands there; None: all
+    are read. Raises `ConfigError` if there is no such file, if it is not YAML, or if it is beyond all bounds;
     every other fault is in the result.
     """
     if isinstance(source, Mapping):
@@ -54,10 +59,12 @@ def read(source: Mapping[str, Any] | Path | str | None, environ: Mapping[str, st
         path = Path(source) if source is not None else find(environ)
         tree = parse(_text(path), str(path))
     _check_bounds(tree)
+    schema = ConfigSchema()
+    if sections is not None and isinstance(tree, Mapping):
+        tree = {name: value for name, value in tree.items() if name in sections or name not in schema.fields}
     references = interpolation.references(tree)
     variables = frozenset(name for name, value in environ.items() if value)
     tree, unresolved = interpolation.interpolate(tree, environ)
-    schema = ConfigSchema()
     try:
         config: Config = schema.load(tree)
     except ValidationError as error:
