@@ -10,6 +10,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ import yaml
 from scripts import livekit_server
 from scripts.servers import NGINX_TEMPLATE
 from tests.support.deployment import ROOT, MakeApp
+from webcall.config.settings import Config
 from webcall.core.model_table import PROVIDERS
 from webcall.startup import prepare
 
@@ -74,9 +76,8 @@ def environment(name: str) -> dict[str, str]:
     return of_image | {key: str(value) for key, value in SERVICES[name]["environment"].items()}
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_every_variable_is_a_setting(name: str, tmp_path: Path) -> None:
-    """Each variable is one of config.yaml, each secret is shown to its reader, and the values are taken."""
+def checked(name: str, folder: Path) -> Config:
+    """Return the settings of a container of ours, with its secrets in files of `folder`."""
     found = environment(name)
     for variable in found:
         assert "${" + variable.removesuffix("_FILE") in CONFIG, variable
@@ -84,9 +85,15 @@ def test_every_variable_is_a_setting(name: str, tmp_path: Path) -> None:
         if variable.endswith("_FILE"):
             secret = value.removeprefix("/run/secrets/")
             assert secret in SERVICES[name]["secrets"], variable
-            (tmp_path / secret).write_text(SECRETS[secret] + "\n")
-            found[variable] = str(tmp_path / secret)
-    config = prepare(environ=found | {"WEBCALL_CONFIG": str(ROOT / "config.yaml")}).config
+            (folder / secret).write_text(SECRETS[secret] + "\n")
+            found[variable] = str(folder / secret)
+    return prepare(environ=found | {"WEBCALL_CONFIG": str(ROOT / "config.yaml")}).config
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_a_setting(name: str, tmp_path: Path) -> None:
+    """Each variable is one of config.yaml, each secret is shown to its reader, and the values are taken."""
+    config = checked(name, tmp_path)
     assert config.livekit.api_secret == SECRETS["livekit_api_secret"]
     assert config.livekit.server_url == (
         "ws://nginx:7880" if name == "worker" else GIVEN["LIVEKIT_PUBLIC_URL"]
@@ -171,6 +178,27 @@ def test_ports_agree() -> None:
             f"http://nginx:{nginx['WEBCALL_LISTEN']}/livekit/webhook",
             f"http://watch:{bind.partition(':')[2]}/livekit/webhook",
         ]
+
+
+@pytest.mark.parametrize("name", ["webcall-1", "webcall-2"])
+def test_check_asks_the_watcher_and_a_worker(name: str, tmp_path: Path) -> None:
+    """The settings of the service lead to watcher and worker, which listen in containers of their own."""
+    config = checked(name, tmp_path)
+    assert config.watch.url == "http://watch:8084"
+    assert (config.worker.health_url, config.worker.metrics_url) == (
+        "http://worker:8081",
+        "http://worker:8082",
+    )
+    assert checked("watch", tmp_path).watch.address == ("0.0.0.0", 8084)
+    assert checked("worker", tmp_path).worker.host == "0.0.0.0"
+    for other in ("watch", "worker"):
+        assert set(SERVICES[other]["networks"]) & set(SERVICES[name]["networks"])
+
+
+def test_mongodb_is_not_healthy_before_others_reach_it() -> None:
+    """It is asked by its name: its image's first start, which makes the user, listens on 127.0.0.1 alone."""
+    [address] = [word for word in SERVICES["mongo"]["healthcheck"]["test"] if word.startswith("mongodb://")]
+    assert urlsplit(address).hostname == "mongo"
 
 
 def test_nginx_is_told_every_name() -> None:
