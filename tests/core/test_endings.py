@@ -33,7 +33,7 @@ def left(reason: str, who: str = "caller", at: float = 1100, word: str = "", **c
 def told(events: Iterable[RoomEvent], closed_at: float | None = 1120) -> EndedCall:
     """Follow events through a store, and return what is told."""
     store = MemoryLedger()
-    store.write(ENTRY, 3600)
+    store.write(ENTRY, 3600, "asker")
     for event in events:
         if facts := facts_of(event):
             store.note("r", facts, event.room_age_s)

@@ -107,6 +107,23 @@ def test_a_repeat_takes_nothing_twice(store: LeaseStore) -> None:
     assert store.take(wanted("a", most_calls=2)) == NEW
 
 
+def test_what_a_repeat_holds_too(store: LeaseStore) -> None:
+    """What came to nothing is given back by the last request for the room; what is live, by nobody."""
+    first, repeat = wanted("a", most_calls=1, most_waiting=1), wanted("a", most_calls=1, most_waiting=1)
+    for one, other in ((first, repeat), (repeat, first)):
+        assert (store.take(first), store.take(repeat)) == (NEW, KEPT)
+        for _ in range(2):
+            store.give_back(one)
+        assert isinstance(store.take(wanted("b", most_calls=1)), Full)
+        store.give_back(other)
+        assert store.take(wanted("b", most_calls=1, most_waiting=1)) == NEW, "of key and address"
+        store.end("b")
+    assert store.take(first) == NEW
+    store.join("a")
+    store.give_back(first)
+    assert isinstance(store.take(wanted("b", most_calls=1)), Full)
+
+
 def test_an_answer_that_is_lost(redis_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease is fresh where redis-py asked again for it, and is not for another request of the room."""
     leases = RedisLeases(redis_uri)

@@ -171,6 +171,16 @@ def test_a_failed_repeat_takes_nothing_away() -> None:
         place(counted, "b", one)
 
 
+def test_a_request_that_fails_beside_its_repeat() -> None:
+    """A request that gives up while a repeat gets its room leaves the place to that."""
+    counted = leases(MemoryLeases())
+    one = replace(SECRET, max_concurrent_calls=1)
+    with counted.held("a", one, "", waits_s=120):
+        place(counted, "a", one)
+    with pytest.raises(TooManyCalls):
+        place(counted, "b", one)
+
+
 def test_events_that_are_followed() -> None:
     """A person who joins ends the waiting, an assistant does not; the end of the room ends all."""
     counted = leases(MemoryLeases(), waiting_per_address=1, publishable_max_concurrent_calls=2)

@@ -75,7 +75,7 @@ def finished(since: float | None = None) -> RoomEvent:
 def test_an_entry_comes_back_as_it_was(store: LedgerStore) -> None:
     """A store gives back entry and facts, once; text of any kind and an unknown key id included."""
     odd = replace(ENTRY, room_name="r\u00f6om \u6f22", owner="a b@\u00fc", key_id=None, text_only=True)
-    assert store.write(odd, 60)
+    assert store.write(odd, 60, "asker")
     store.note(odd.room_name, {"joined_at": "1", "reason": ""}, None)
     store.note(odd.room_name, {"joined_at": "2", "reason": "x y", "assistant:\u00e4 =": ""}, None)
     kept = store.claim(odd.room_name)
@@ -94,14 +94,14 @@ def test_an_entry_comes_back_as_it_was(store: LedgerStore) -> None:
 
 def test_one_of_many_takes_it(store: LedgerStore) -> None:
     """Of many that take an entry at once one gets it, and of many that write it one has written it."""
-    assert at_once(20, lambda _: store.write(ENTRY, 60)).count(True) == 1
+    assert at_once(20, lambda asker: store.write(ENTRY, 60, str(asker))).count(True) == 1
     taken: list[Kept | None] = at_once(20, lambda _: store.claim("room"))
     assert len([one for one in taken if one is not None]) == 1
 
 
 def test_an_earlier_room_of_the_name(store: LedgerStore) -> None:
     """What is told of a room that is older than the entry is not followed, within the clocks' tolerance."""
-    store.write(ENTRY, 60)
+    store.write(ENTRY, 60, "asker")
     before = CLOCK_TOLERANCE_S + 10
     store.note("room", {"reason": "before"}, before)
     assert store.claim("room", before) is None
@@ -112,9 +112,9 @@ def test_an_earlier_room_of_the_name(store: LedgerStore) -> None:
 
 def test_what_is_overdue(store: LedgerStore) -> None:
     """What is overdue is given once, no more than asked for at a time, and nothing else."""
-    store.write(ENTRY, 60)
+    store.write(ENTRY, 60, "asker")
     for number in range(3):
-        store.write(replace(ENTRY, room_name=f"due-{number}"), -1)
+        store.write(replace(ENTRY, room_name=f"due-{number}"), -1, "asker")
     first, second, third = store.claim_overdue(2), store.claim_overdue(2), store.claim_overdue(2)
     assert sorted(one.entry.room_name for one in [*first, *second]) == ["due-0", "due-1", "due-2"]
     assert (len(first), list(third)) == (2, [])
@@ -124,7 +124,7 @@ def test_what_is_overdue(store: LedgerStore) -> None:
 def test_nothing_stays_in_redis(redis_uri: str) -> None:
     """Whatever is kept expires by itself, and what was settled leaves nothing but its token, for an hour."""
     ledger = RedisLedger(redis_uri)
-    ledger.write(ENTRY, 60)
+    ledger.write(ENTRY, 60, "asker")
     ledger.note("room", {"reason": ""}, None)
     with redis.Redis.from_url(redis_uri) as client:
         kept = {bytes(name).decode(): client.pttl(name) for name in client.scan_iter("*")}
@@ -146,10 +146,10 @@ def test_an_answer_that_is_lost(redis_uri: str, monkeypatch: pytest.MonkeyPatch)
     """What Redis gave is given to the same asker again where its answer is lost, and to nobody else."""
     ledger = RedisLedger(redis_uri)
     assert (ledger.claim("room"), ledger.claim_overdue(9)) == (None, []), "the scripts are known to Redis"
-    ledger.write(ENTRY, 60)
+    ledger.write(ENTRY, 60, "asker")
     ledger.note("room", {"reason": "x"}, None)
     for number in range(2):
-        ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1)
+        ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1, "asker")
     lost = lose_answers(monkeypatch, 1)
     kept = ledger.claim("room")
     assert kept is not None
@@ -209,13 +209,29 @@ def test_a_repeat_at_the_same_moment(store: LedgerStore) -> None:
     assert told.by() == [("ada@example.com", "nobody_came")]
 
 
+@pytest.mark.parametrize("repeated", [True, False])
+def test_a_request_that_fails_beside_its_repeat(store: LedgerStore, repeated: bool) -> None:
+    """Who gives up while a repeat gets the room takes no entry from it; if both give up, nothing is told."""
+    told = Told(store)
+    entry = replace(ENTRY, created_at=told.now)
+
+    with told.ledger.written(entry, waits_s=120):
+        told.place(entry, repeated=repeated)
+    told.ledger.on_event(finished())
+    assert told.by() == [("ada@example.com", "nobody_came")]
+    with told.ledger.written(entry, waits_s=120), told.ledger.written(entry, waits_s=120):
+        pass
+    told.ledger.on_event(finished())
+    assert len(told.calls) == 1
+
+
 def test_an_entry_that_is_written_twice(redis_uri: str) -> None:
     """Where Redis is asked again, since its answer was lost, no end of the call that begins is told."""
 
     class Twice(RedisLedger):
-        def write(self, entry: Entry, lasts_s: float) -> bool:
-            super().write(entry, lasts_s)
-            return super().write(entry, lasts_s)
+        def write(self, entry: Entry, lasts_s: float, holder: str) -> bool:
+            super().write(entry, lasts_s, holder)
+            return super().write(entry, lasts_s, holder)
 
     told = Told(Twice(redis_uri))
     told.place(replace(ENTRY, created_at=told.now))
@@ -254,7 +270,7 @@ def test_ends_that_livekit_does_not_tell() -> None:
 
 def test_a_service_that_nobody_calls(store: LedgerStore) -> None:
     """Ends are looked for though neither calls nor events come, until the ledger is closed."""
-    store.write(ENTRY, -1)
+    store.write(ENTRY, -1, "asker")
     heard = threading.Event()
     ledger = Ledger(store, StorageHealth(), lambda _: heard.set(), CALL).sweeping(every_s=0.01)
     assert heard.wait(30)
@@ -274,7 +290,7 @@ def test_sweeping_goes_on_after_a_failure(store: LedgerStore, lines: list[Any]) 
 
     ledger = Ledger(store, StorageHealth(), tell, CALL).sweeping(every_s=0.01)
     for room in ("first", "second"):
-        store.write(replace(ENTRY, room_name=room), -1)
+        store.write(replace(ENTRY, room_name=room), -1, "asker")
         assert heard.get(timeout=30) == room
     ledger.close()
     failed = [line["exception"] for line in lines if line["event"] == "ends of calls cannot be looked for"]
@@ -328,13 +344,13 @@ def test_overdue_claims_whose_answer_never_comes(
     ledger = RedisLedger(redis_server.uri)
     assert ledger.claim_overdue(1) == []
     for number in range(3):
-        ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1)
+        ledger.write(replace(ENTRY, room_name=f"due-{number}"), -1, "asker")
     lose_answers(monkeypatch, 2)
     with pytest.raises(redis.ConnectionError):
         ledger.claim_overdue(3)
     assert ledger.claim_overdue(3) == []
     let_claims_run_out(redis_server)
-    ledger.write(replace(ENTRY, room_name="due-3"), -1)
+    ledger.write(replace(ENTRY, room_name="due-3"), -1, "asker")
     batches = [ledger.claim_overdue(2) for _ in range(3)]
     assert [len(one) for one in batches] == [2, 2, 0]
     tokens = {kept.token for batch in batches for kept in batch}

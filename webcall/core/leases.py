@@ -9,9 +9,10 @@ costs all rooms each time.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from webcall.config.settings import CallConfig, LimitsConfig
@@ -49,7 +50,10 @@ def is_earlier_room(room_age_s: float | None, since: float, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A lease to be taken for `room`. A limit of None does not count, so what it counts by is not used."""
+    """A lease to be taken for `room`. A limit of None does not count, so what it counts by is not used.
+
+    `holder` tells this request from others for the same room: repeats with one Idempotency-Key.
+    """
 
     room: str
     key: str
@@ -58,6 +62,7 @@ class Wanted:
     most_waiting: int | None
     waits_s: float
     lasts_s: float
+    holder: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,10 @@ class LeaseStore(Protocol):
 
     def take(self, wanted: Wanted) -> Taken | Full:
         """Take a place unless all are taken. A lease that the room has is kept, and waits anew."""
+        ...
+
+    def give_back(self, wanted: Wanted) -> None:
+        """Give back what was taken and came to nothing, unless it is live or another request holds it too."""
         ...
 
     def join(self, room: str, room_age_s: float | None = None) -> None:
@@ -138,7 +147,7 @@ class Leases:
     @contextmanager
     def _held(self, wanted: Wanted) -> Iterator[Lease]:
         lease = Lease()
-        answer: Taken | Full = Taken(fresh=False)
+        answer: Taken | Full | None = None
         answer = self._health.ask(lambda: self._store.take(wanted), answer)
         if isinstance(answer, Full):
             told = TOO_MANY_CALLS if answer.by_calls else TOO_MANY_WAITING
@@ -146,10 +155,9 @@ class Leases:
         try:
             yield lease
         finally:
-            # What an earlier request took is not this one's to give back.
-            if answer.fresh and not lease.kept:
+            if answer is not None and not lease.kept:
                 with suppress(LimitsUnavailable):
-                    self._health.ask(lambda: self._store.end(wanted.room), None)
+                    self._health.ask(lambda: self._store.give_back(wanted), None)
 
     def _most(self, caller: Caller) -> tuple[int | None, int | None]:
         """Return how many calls the key may have at once, and its address waiting rooms; None: any number."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from webcall.core.leases import Full, Taken, Wanted, is_earlier_room
 
@@ -21,6 +21,7 @@ class _Lease:
     since: float
     ends_at: float
     live: bool = False
+    holders: set[str] = field(default_factory=set)
 
 
 class MemoryLeases:
@@ -44,6 +45,7 @@ class MemoryLeases:
             if there is not None:
                 if not there.live:
                     there.ends_at = now + wanted.waits_s
+                    there.holders.add(wanted.holder)
                 return Taken(fresh=False)
             full = self._full(self._calls, wanted.key, wanted.most_calls, now)
             if full is not None:
@@ -51,12 +53,23 @@ class MemoryLeases:
             full = self._full(self._waiting, wanted.address, wanted.most_waiting, now)
             if full is not None:
                 return Full(False, full)
-            self._leases[wanted.room] = _Lease(wanted, now, now + wanted.waits_s)
+            holders = {wanted.holder}
+            self._leases[wanted.room] = _Lease(wanted, now, now + wanted.waits_s, holders=holders)
             if wanted.most_calls is not None:
                 self._calls[wanted.key].add(wanted.room)
             if wanted.most_waiting is not None:
                 self._waiting[wanted.address].add(wanted.room)
             return Taken(fresh=True)
+
+    def give_back(self, wanted: Wanted) -> None:
+        """Give back what was taken and came to nothing, unless it is live or another request holds it too."""
+        with self._lock:
+            lease = self._of(wanted.room, self._clock())
+            if lease is None or lease.live or wanted.holder not in lease.holders:
+                return
+            lease.holders.discard(wanted.holder)
+            if not lease.holders:
+                self._remove(wanted.room)
 
     def join(self, room: str, room_age_s: float | None = None) -> None:
         """Somebody is in the room: its lease waits no more, and lasts as long as a call may."""

@@ -9,7 +9,6 @@ kept has an expiry.
 from __future__ import annotations
 
 import math
-import secrets
 
 from webcall.core.leases import CLOCK_TOLERANCE_S, Full, Taken, Wanted
 from webcall.core.redis_in_time import drop_kept
@@ -27,17 +26,20 @@ end
 """
 
 # KEYS: the lease, the calls of its key, the waiting rooms of its address.
-# ARGV: room, limits of both (-1: none), how long it waits and lasts, in milliseconds, and the asker's token:
-# where redis-py asks again, since the answer was lost, the lease is the asker's own.
+# ARGV: room, limits of both (-1: none), how long it waits and lasts, in milliseconds, and the holder: where
+# redis-py asks again, since the answer was lost, the lease is the asker's own.
 # Answer: {1 taken, 0 kept, -1 or -2 full by calls or by waiting; milliseconds until the next end, or -1}
 _TAKE = (
     _NOW
     + """
 local ends = now + ARGV[4]
-local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'live', 'by')
+local holder = 'by:' .. ARGV[6]
+local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'live', holder)
 if there[1] then
-  if there[4] == ARGV[6] then return {1, 0} end
+  if there[4] then return {tonumber(there[4]), 0} end
   if not there[3] then
+    redis.call('HSET', KEYS[1], holder, 0)
+    redis.call('HINCRBY', KEYS[1], 'holders', 1)
     for i = 1, 2 do
       if there[i] ~= '' then
         redis.call('ZADD', there[i], ends, ARGV[1])
@@ -67,9 +69,31 @@ for i = 1, 2 do
   end
 end
 redis.call('HSET', KEYS[1], 'calls', sets[1], 'waiting', sets[2], 'since', now)
-redis.call('HSET', KEYS[1], 'lasts', ARGV[5], 'by', ARGV[6])
+redis.call('HSET', KEYS[1], 'lasts', ARGV[5], 'holders', 1, holder, 1)
 redis.call('PEXPIREAT', KEYS[1], ends)
 return {1, 0}
+"""
+)
+
+_END = """
+local function finish(sets)
+  for i = 1, 2 do
+    if sets[i] ~= '' then redis.call('ZREM', sets[i], ARGV[1]) end
+  end
+  redis.call('DEL', KEYS[1])
+end
+"""
+
+# KEYS: the lease. ARGV: room, holder.
+_GIVE_BACK = (
+    _END
+    + """
+if redis.call('HDEL', KEYS[1], 'by:' .. ARGV[2]) == 0 then return 0 end
+local left = redis.call('HINCRBY', KEYS[1], 'holders', -1)
+local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'live')
+if left > 0 or there[3] then return 0 end
+finish(there)
+return 1
 """
 )
 
@@ -77,16 +101,14 @@ return {1, 0}
 # ARGV: room, how old it is (-1: not known) and a tolerance, in milliseconds, 'join' or 'end'.
 _FOLLOW = (
     _NOW
+    + _END
     + """
 local there = redis.call('HMGET', KEYS[1], 'calls', 'waiting', 'since', 'lasts', 'live')
 if not there[1] then return 0 end
 local age = tonumber(ARGV[2])
 if age >= 0 and now - age < there[3] - ARGV[3] then return 0 end
 if ARGV[4] == 'end' then
-  for i = 1, 2 do
-    if there[i] ~= '' then redis.call('ZREM', there[i], ARGV[1]) end
-  end
-  redis.call('DEL', KEYS[1])
+  finish(there)
   return 1
 end
 if there[5] then return 0 end
@@ -110,6 +132,7 @@ class RedisLeases:
         """Take `limits.storage_uri`. Opens no connection."""
         self._client = redis_client(storage_uri)
         self._take = self._client.register_script(_TAKE)
+        self._give_back = self._client.register_script(_GIVE_BACK)
         self._follow = self._client.register_script(_FOLLOW)
 
     def take(self, wanted: Wanted) -> Taken | Full:
@@ -121,10 +144,14 @@ class RedisLeases:
         ]
         limits = [-1 if most is None else most for most in (wanted.most_calls, wanted.most_waiting)]
         times = [round(seconds * 1000) for seconds in (wanted.waits_s, wanted.lasts_s)]
-        found, ends_ms = self._take(keys=keys, args=[wanted.room, *limits, *times, secrets.token_hex(8)])
+        found, ends_ms = self._take(keys=keys, args=[wanted.room, *limits, *times, wanted.holder])
         if found < 0:
             return Full(by_calls=found == -1, next_end_s=ends_ms / 1000 if ends_ms >= 0 else math.inf)
         return Taken(fresh=found == 1)
+
+    def give_back(self, wanted: Wanted) -> None:
+        """Give back what was taken and came to nothing, unless it is live or another request holds it too."""
+        self._give_back(keys=[_lease(wanted.room)], args=[wanted.room, wanted.holder])
 
     def join(self, room: str, room_age_s: float | None = None) -> None:
         """Somebody is in the room: its lease waits no more, and lasts as long as a call may."""

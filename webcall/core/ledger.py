@@ -12,6 +12,7 @@ process that has it, by its own end at the latest, so that it knows whether the 
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
@@ -48,11 +49,16 @@ class LedgerStore(Protocol):
     """Keeps entries. Each method is one step: nobody sees the middle of it, and nobody comes between.
 
     `room_age_s` is how old the room is that an event is about, by LiveKit's own clock: a room that is
-    older than its entry is one that had the name before, and its events are not followed.
+    older than its entry is one that had the name before, and its events are not followed. `holder` tells
+    a request from others for the same room.
     """
 
-    def write(self, entry: Entry, lasts_s: float) -> bool:
-        """Keep an entry, overdue in `lasts_s`. Return False if its room has one already, which stays."""
+    def write(self, entry: Entry, lasts_s: float, holder: str) -> bool:
+        """Keep an entry, overdue in `lasts_s`. Return False if its room has one: that is held instead."""
+        ...
+
+    def forget(self, room: str, holder: str) -> None:
+        """Hold the room's entry no more: without other holders it is taken out, unless somebody joined."""
         ...
 
     def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
@@ -113,7 +119,7 @@ class Ledger:
         self._tell = tell
         self._call = call
         self._clock = clock
-        # Claims that are to be settled, once more or for the first time, and whether they are to be told.
+        # Claims that are to be settled, for the first time or again, and whether they are to be told.
         self._unsettled: deque[tuple[Kept, bool]] = deque()
         self._closing = threading.Event()
         self._sweeper: threading.Thread | None = None
@@ -127,32 +133,27 @@ class Ledger:
         """
         # Events that are older than STALE_S are not followed: from then on nothing more can be told.
         lasts_s = waits_s + (self._call.max_duration_s or LONGEST_S) + STALE_S
-        fresh = self._health.ask(lambda: self._store.write(entry, lasts_s), otherwise=None)
+        holder = secrets.token_hex(8)
+        fresh = self._health.ask(lambda: self._store.write(entry, lasts_s, holder), otherwise=None)
         written = Written()
         try:
             yield written
         finally:
             if written.kept and fresh is False and not written.repeated:
-                self._replace(entry, lasts_s)
-            elif fresh and not written.kept:
-                self._forget(entry.room_name)
+                self._replace(entry, lasts_s, holder)
+            elif fresh is not None and not written.kept:
+                with suppress(LimitsUnavailable):
+                    self._health.ask(lambda: self._store.forget(entry.room_name, holder), None)
 
-    def _forget(self, room: str) -> None:
-        with suppress(LimitsUnavailable):
-            kept = self._health.ask(lambda: self._store.claim(room), None)
-            if kept is not None:
-                self._settle(kept, tell=False)
-
-    def _replace(self, entry: Entry, lasts_s: float) -> None:
+    def _replace(self, entry: Entry, lasts_s: float, holder: str) -> None:
         """Tell of the call that had the room's name before, whose end was never told; write the new one.
 
-        No call was before where the entry is this one's, written twice since Redis was asked again, or that
-        of a repeat at the same moment, whose room this request has made.
+        No call was before where the entry is a repeat's of the same moment, whose room this request has made.
         """
 
         def replace() -> Kept | None:
             before = self._store.claim(entry.room_name)
-            self._store.write(entry, lasts_s)
+            self._store.write(entry, lasts_s, holder)
             return before
 
         with suppress(LimitsUnavailable):

@@ -16,6 +16,7 @@ class _Entry:
     entry: Entry
     since: float
     due_at: float
+    holders: set[str]
     facts: dict[str, Fact] = field(default_factory=dict)
     notes: int = 0
 
@@ -29,14 +30,27 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
 
-    def write(self, entry: Entry, lasts_s: float) -> bool:
+    def write(self, entry: Entry, lasts_s: float, holder: str) -> bool:
         """Keep an entry unless its room has one."""
         with self._lock:
-            if entry.room_name in self._entries:
+            there = self._entries.get(entry.room_name)
+            if there is not None:
+                if JOINED_AT not in there.facts:
+                    there.holders.add(holder)
                 return False
             now = self._clock()
-            self._entries[entry.room_name] = _Entry(entry, now, now + lasts_s)
+            self._entries[entry.room_name] = _Entry(entry, now, now + lasts_s, {holder})
             return True
+
+    def forget(self, room: str, holder: str) -> None:
+        """Take the room's entry out, unless another one holds it too or somebody joined."""
+        with self._lock:
+            found = self._entries.get(room)
+            if found is None or JOINED_AT in found.facts or holder not in found.holders:
+                return
+            found.holders.discard(holder)
+            if not found.holders:
+                del self._entries[room]
 
     def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
         """Add facts to the room's entry."""

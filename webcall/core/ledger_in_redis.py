@@ -31,15 +31,23 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 # KEYS: the call, those that are due. ARGV: room, entry, how long it lasts and is remembered after that (ms),
-# and the asker's token: where redis-py asks again, since the answer was lost, the entry is the asker's own.
+# the holder, and the fact after which no more holders are noted. Where redis-py asks again, since the answer
+# was lost, the entry is the asker's own.
 _WRITE = (
     _NOW
     + """
+local holder = '=by:' .. ARGV[5]
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  return redis.call('HGET', KEYS[1], '=by') == ARGV[5] and 1 or 0
+  local there = redis.call('HMGET', KEYS[1], holder, ARGV[6])
+  if there[1] then return tonumber(there[1]) end
+  if not there[2] then
+    redis.call('HSET', KEYS[1], holder, 0)
+    redis.call('HINCRBY', KEYS[1], '=holders', 1)
+  end
+  return 0
 end
 local due = now + ARGV[3]
-redis.call('HSET', KEYS[1], '=entry', ARGV[2], '=since', now, '=by', ARGV[5])
+redis.call('HSET', KEYS[1], '=entry', ARGV[2], '=since', now, '=holders', 1, holder, 1)
 redis.call('PEXPIREAT', KEYS[1], due + ARGV[4])
 redis.call('ZADD', KEYS[2], due, ARGV[1])
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
@@ -47,6 +55,16 @@ redis.call('PEXPIREAT', KEYS[2], last[2] + ARGV[4])
 return 1
 """
 )
+
+# KEYS: the call, those that are due. ARGV: room, holder, the fact after which nothing is forgotten.
+_FORGET = """
+if redis.call('HDEL', KEYS[1], '=by:' .. ARGV[2]) == 0 then return 0 end
+local left = redis.call('HINCRBY', KEYS[1], '=holders', -1)
+if left > 0 or redis.call('HEXISTS', KEYS[1], ARGV[3]) == 1 then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+"""
 
 # KEYS[1]: the call. ARGV[1], ARGV[2]: how old the room is (-1: not known) and a tolerance, in milliseconds.
 _OURS = (
@@ -136,17 +154,22 @@ class RedisLedger:
         """Take `limits.storage_uri`. Opens no connection."""
         self._client = redis_client(storage_uri)
         self._write = self._client.register_script(_WRITE)
+        self._forget = self._client.register_script(_FORGET)
         self._note = self._client.register_script(_NOTE)
         self._claim_one = self._client.register_script(_CLAIM_ONE)
         self._claim_overdue = self._client.register_script(_CLAIM_OVERDUE)
         self._settle = self._client.register_script(_SETTLE)
 
-    def write(self, entry: Entry, lasts_s: float) -> bool:
+    def write(self, entry: Entry, lasts_s: float, holder: str) -> bool:
         """Keep an entry unless its room has one."""
         room = entry.room_name
         times = [round(lasts_s * 1000), _FORGOTTEN_S * 1000]
-        args: list[str | int] = [room, entry.as_text(), *times, secrets.token_hex(8)]
+        args: list[str | int] = [room, entry.as_text(), *times, holder, JOINED_AT]
         return bool(self._write(keys=[_CALL + room, _DUE], args=args))
+
+    def forget(self, room: str, holder: str) -> None:
+        """Take the room's entry out, unless another one holds it too or somebody joined."""
+        self._forget(keys=[_CALL + room, _DUE], args=[room, holder, JOINED_AT])
 
     def note(self, room: str, facts: Mapping[str, str], room_age_s: float | None) -> None:
         """Add facts to the room's entry."""
