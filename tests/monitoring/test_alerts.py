@@ -91,6 +91,30 @@ def test_what_they_name_exists() -> None:
     assert named - known == set()
 
 
+@pytest.mark.parametrize("page", ["operating.md", "containers.md"])
+def test_what_a_page_has_scraped(page: str, promtool: str, tmp_path: Path) -> None:
+    """Prometheus takes the settings; the jobs are the rules', with the token where one is asked for."""
+    blocks = re.findall(r"```yaml\n(scrape_configs:.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    settings = tmp_path / "prometheus.yml"
+    settings.write_text(blocks[0])
+    command = [promtool, "check", "config", "--syntax-only", settings]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    jobs = {job["job_name"]: "authorization" in job for job in yaml.safe_load(blocks[0])["scrape_configs"]}
+    # http.metrics_token is the service's and the watcher's; the worker knows none.
+    assert jobs == {"webcall": True, "webcall-watch": True, "webcall-worker": False}
+    assert all(f'job="{job}"' in RULES.read_text() for job in jobs)
+
+
+def test_two_watchers_count_people_once() -> None:
+    """Each watcher tells of all rooms: the dashboard does not add what they tell."""
+    gauges = re.compile(
+        r"sum\b[^(]*\(webcall_watch_(people_without_assistant|rooms|last_sweep_age_seconds)\b"
+    )
+    assert [query for query in dashboard_queries() if gauges.search(query)] == []
+
+
 def test_the_page_says_what_to_do() -> None:
     """Every alert is in the operators' table of alerts with what to do, and no other is there."""
     table = PAGE.read_text("utf-8").partition("| Alert |")[2].partition("\n\n")[0]
