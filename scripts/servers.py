@@ -88,11 +88,15 @@ def nginx_command(folder: Path, names: Mapping[str, str]) -> list[str]:
 
     `names` fills in deploy/nginx.conf.template, as nginx's own image does from its environment.
     """
+    # What is no name of ours, such as $host, is nginx's own.
+    return nginx_serving(folder, string.Template(NGINX_TEMPLATE.read_text("utf-8")).safe_substitute(names))
+
+
+def nginx_serving(folder: Path, sites: str) -> list[str]:
+    """Write nginx's settings to `folder`, with these in the context `http`. Raises `MissingServer`."""
     program = find_nginx()
     if program is None:
         raise MissingServer("nginx", "install nginx, for example Debian's package nginx")
-    # What is no name of ours, such as $host, is nginx's own.
-    sites = string.Template(NGINX_TEMPLATE.read_text("utf-8")).safe_substitute(names)
     kept = "".join(
         f"{what}_temp_path {folder}/{what};\n"
         for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
