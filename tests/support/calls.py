@@ -6,13 +6,13 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from livekit import api
+from livekit import api, rtc
 
 from tests.support.livekit import LiveKitServer
 from webcall.config.settings import LiveKitConfig
@@ -150,3 +150,16 @@ def client(server: LiveKitServer, agent_name: str = "") -> Iterator[LiveKit]:
         yield livekit
     finally:
         livekit.close()
+
+
+@asynccontextmanager
+async def assistant_in(server: LiveKitServer, placed: PlacedCall, identity: str) -> AsyncIterator[rtc.Room]:
+    """Have a participant of kind agent in the room."""
+    room = rtc.Room()
+    grants = api.VideoGrants(room_join=True, room=placed.room_name, agent=True)
+    token = api.AccessToken(server.key, server.secret).with_identity(identity).with_kind("agent")
+    await room.connect(server.url, token.with_grants(grants).to_jwt())
+    try:
+        yield room
+    finally:
+        await room.disconnect()

@@ -12,7 +12,7 @@ import pytest
 from livekit import api, rtc
 from livekit.agents import AgentSession, CloseEvent, CloseReason
 
-from tests.support.calls import PlacedCall, place_call
+from tests.support.calls import assistant_in, place_call
 from tests.support.livekit import LiveKitServer
 from tests.support.model_jobs import job, provider_keys, worker
 from tests.support.openai_stub import OpenAIStub, openai_stub
@@ -181,16 +181,3 @@ def test_nobody_is_expected_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert asyncio.run(run()) is False
     assert 1 <= asked <= 7
-
-
-@contextlib.asynccontextmanager
-async def assistant_in(server: LiveKitServer, placed: PlacedCall, identity: str) -> AsyncIterator[None]:
-    """Have a participant of kind agent in the room."""
-    room = rtc.Room()
-    grants = api.VideoGrants(room_join=True, room=placed.room_name, agent=True)
-    token = api.AccessToken(server.key, server.secret).with_identity(identity).with_kind("agent")
-    await room.connect(server.url, token.with_grants(grants).to_jwt())
-    try:
-        yield
-    finally:
-        await room.disconnect()

@@ -33,6 +33,8 @@ _LOOKS = ((0.0, 0.25), (5.0, 0.5), (15.0, 1.0))
 # for how long in all. Who comes later is not waited for so closely: many who ask for a token never come.
 _EARLY_LOOKS = ((0.0, 0.05), (1.0, 0.25))
 _EARLY_S = 5.0
+# For the question which assistant came first; livekit-api's own time-outs have no effect.
+ASKING_S = 3.0
 # The server has taken their token and answered; the connection for sound may be on its way.
 _LET_IN = (api.ParticipantInfo.State.JOINED, api.ParticipantInfo.State.ACTIVE)
 _SEEN = {"webcall.seen": "true"}
@@ -146,15 +148,21 @@ class Attendance:
             self._marked.discard(identity)
             log.warning("human not marked", error=type(error).__name__)
 
-    async def earlier_assistant(self, livekit: api.LiveKitAPI) -> bool:
+    async def earlier_assistant(self, livekit: api.LiveKitAPI, *, untold: bool) -> bool:
         """Return whether another assistant was in the room before this one.
 
-        Two that enter at the same moment see each other: the server's own order decides which stays.
+        Two that enter at the same moment see each other: the server's own order decides which stays. Return
+        `untold` where there are two and the server does not tell.
         """
         if not any(_is_assistant(other) for other in self._room.remote_participants.values()):
             return False
         me = self._room.local_participant.identity
-        answer = await livekit.room.list_participants(api.ListParticipantsRequest(room=self._room.name))
+        asked = api.ListParticipantsRequest(room=self._room.name)
+        try:
+            answer = await asyncio.wait_for(livekit.room.list_participants(asked), ASKING_S)
+        except Exception as error:
+            log.warning("not looked for other assistants", error=type(error).__name__)
+            return untold
         order = {
             one.identity: (one.joined_at_ms or one.joined_at * 1000, one.identity)
             for one in answer.participants

@@ -86,7 +86,8 @@ class Call:
         await self._ended.wait()
 
     async def _take_part(self) -> End:
-        if await self._attendance.earlier_assistant(self._context.api):
+        # Untold, it leaves: it has said nothing yet, and the other one may be in the middle of the call.
+        if await self._attendance.earlier_assistant(self._context.api, untold=True):
             return ending.ANOTHER_IS_HERE
         job = read_job(self._context.job.metadata)
         structlog.contextvars.bind_contextvars(assistant=job.assistant_id)
@@ -202,11 +203,8 @@ class Call:
         # When a LiveKit node dies, another one makes the room again and sends an assistant, and seconds later
         # the one that was there finds its way back: by the server's order, it came second.
         await asyncio.sleep(_SETTLING_S)
-        try:
-            if await self._attendance.earlier_assistant(self._context.api):
-                self._end(ending.ANOTHER_IS_HERE)
-        except Exception as error:
-            log.warning("not looked for other assistants", error=type(error).__name__)
+        if await self._attendance.earlier_assistant(self._context.api, untold=False):
+            self._end(ending.ANOTHER_IS_HERE)
 
     def _wait_for_return(self) -> None:
         timeout_s = self._context.job.room.departure_timeout or _DEPARTURE_TIMEOUT_S
