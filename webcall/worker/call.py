@@ -216,6 +216,8 @@ class Call:
         if self._away is not None:
             log.info("connection back")
             self._stop_timers()
+            if self._reprompts is not None:
+                self._reprompts.resume()
 
     def _stop_timers(self) -> None:
         if self._reprompts is not None:

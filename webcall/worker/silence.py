@@ -21,6 +21,7 @@ class Reprompts:
         self._session = session
         self._interaction = interaction
         self._asked = 0
+        self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         session.on("agent_state_changed", lambda event: self._look())
         session.on("user_state_changed", lambda event: self._look())
@@ -28,7 +29,16 @@ class Reprompts:
         self._look()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more, whatever the assistant does meanwhile, until resumed."""
+        self._stopped = True
+        self._cancel()
+
+    def resume(self) -> None:
+        """Count silence anew."""
+        self._stopped = False
+        self._look()
+
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -39,10 +49,10 @@ class Reprompts:
             self._look()
 
     def _look(self) -> None:
-        self.stop()
+        self._cancel()
         session, interaction = self._session, self._interaction
         silent = session.agent_state == "listening" and session.user_state != "speaking"
-        if silent and self._asked < interaction.silence_max_reprompts:
+        if silent and not self._stopped and self._asked < interaction.silence_max_reprompts:
             self._timer = asyncio.get_running_loop().call_later(
                 interaction.silence_reprompt_interval, self._ask
             )
