@@ -195,6 +195,18 @@ def test_check_asks_the_watcher_and_a_worker(name: str, tmp_path: Path) -> None:
         assert set(SERVICES[other]["networks"]) & set(SERVICES[name]["networks"])
 
 
+def test_an_override_reaches_all_of_ours() -> None:
+    """The page's file for settings of one's own mounts them where each container of ours looks for them."""
+    page = (ROOT / "docs" / "containers.md").read_text("utf-8")
+    text = page.partition("<!-- file: compose.override.yaml -->\n```yaml\n")[2].partition("```")[0]
+    changed = yaml.safe_load(text)["services"]
+    assert set(changed) == set(OURS)
+    for service in changed.values():
+        named = service["environment"]["WEBCALL_CONFIG"]
+        assert f"./{named}:/srv/webcall/{named}:ro" in service["volumes"]
+    assert "WORKDIR /srv/webcall" in stages()["base"]
+
+
 def test_mongodb_is_not_healthy_before_others_reach_it() -> None:
     """It is asked by its name: its image's first start, which makes the user, listens on 127.0.0.1 alone."""
     [address] = [word for word in SERVICES["mongo"]["healthcheck"]["test"] if word.startswith("mongodb://")]
