@@ -271,12 +271,17 @@ def test_settings_of_the_service_may_want_what_a_worker_has_not() -> None:
     assert output.startswith("log.level: ")
 
 
-def test_a_port_that_is_taken_is_one_line(worker: WorkerProcess) -> None:
-    """A second worker on the ports of the first ends with status 2 and a line that names the settings."""
+def test_an_address_that_is_not_to_be_had_is_one_line(worker: WorkerProcess) -> None:
+    """A line names the setting, and the status is 1, so that systemd tries again: 2 is for wrong settings."""
     environment = {**worker.environment, "WEBCALL_WORKER_METRICS_PORT": str(free_port())}
     status, output = run(environment | {"WEBCALL_WORKER_HEALTH_PORT": str(worker.health_port)})
-    assert status == 2
+    assert status == 1
     assert output.splitlines()[-1].startswith("worker.health_port, worker.metrics_port: 127.0.0.1, ")
+    assert "Traceback" not in output
+    elsewhere = {"WEBCALL_WORKER_HOST": "192.0.2.1", "WEBCALL_WORKER_HEALTH_PORT": str(free_port())}
+    status, output = run(environment | elsewhere)
+    assert status == 1
+    assert output.splitlines()[-1].startswith("worker.host: 192.0.2.1: ")
     assert "Traceback" not in output
 
 

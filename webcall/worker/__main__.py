@@ -11,7 +11,7 @@ import click
 import structlog
 
 from webcall import logs
-from webcall.config.settings import Config
+from webcall.config.settings import Config, WorkerConfig
 from webcall.core.livekit import LiveKit
 from webcall.core.model_needs import default_warnings
 from webcall.errors import ConfigError, LiveKitError
@@ -25,7 +25,7 @@ _USAGE = "usage: python -m webcall.worker start"
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit status: 0 after a signal, 1 if the worker failed, 2 for an operator's mistake."""
+    """Return the exit status: 0 after a signal, 2 for wrong settings or credentials, 1 for anything else."""
     if arguments != ["start"]:
         click.echo(_USAGE, err=True)
         return 2
@@ -54,12 +54,21 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno not in _NOT_TO_BE_HAD:
             raise
-        at = f"{config.worker.host}, {config.worker.health_port} or {config.worker.metrics_port}"
-        fix = "does another worker run here? Give this one ports of its own"
-        fault = f"{os.strerror(error.errno)}: {fix}"
-        click.echo(f"worker.health_port, worker.metrics_port: {at}: {fault}", err=True)
-        return 2
+        click.echo(_fault_of(config.worker, error.errno), err=True)
+        # As for the service: what is in use, or not there yet after a boot, may be free at the next start.
+        return 1
     return 0
+
+
+def _fault_of(worker: WorkerConfig, number: int) -> str:
+    """Return what hinders the worker from listening, by the system's number for it."""
+    told = os.strerror(number)
+    if number == errno.EADDRNOTAVAIL:
+        fix = "no address of this machine, or not yet; WEBCALL_WORKER_HOST sets another one"
+        return f"worker.host: {worker.host}: {told}: {fix}"
+    at = f"{worker.host}, {worker.health_port} or {worker.metrics_port}"
+    fix = "does another worker run here? Give this one ports of its own"
+    return f"worker.health_port, worker.metrics_port: {at}: {told}: {fix}"
 
 
 def _credentials(config: Config) -> str | None:
