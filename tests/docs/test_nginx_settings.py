@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support import programs
 from tests.support.deployment import ROOT
 from tests.support.http import Answer, get, send
 
+LONG_AGO = "Sat, 01 Jan 2000 00:00:00 GMT"
 KEPT = ("X-Request-ID", "X-Forwarded-For", "Content-Length")
 
 
@@ -31,6 +33,10 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     do_GET = do_POST
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return a clock that is far behind."""
+        return LONG_AGO
 
     def log_message(self, *_: object) -> None:
         """Write nothing."""
@@ -57,9 +63,10 @@ def of_one_machine(folder: Path, port: int, behind: int) -> list[str]:
     return nginx_serving(folder, changed)
 
 
-def of_several_machines(folder: Path, port: int, behind: int) -> list[str]:
-    """Return the command of nginx with the settings of deploy/."""
-    names = {"WEBCALL_LISTEN": f"127.0.0.1:{port}", "LIVEKIT_LISTEN": f"127.0.0.1:{programs.free_port()}"}
+def of_several_machines(folder: Path, port: int, behind: int, livekit: int | None = None) -> list[str]:
+    """Return the command of nginx with the settings of deploy/, in front of LiveKit at the port `livekit`."""
+    ports = {"WEBCALL_LISTEN": port, "LIVEKIT_LISTEN": livekit or programs.free_port()}
+    names = {name: f"127.0.0.1:{number}" for name, number in ports.items()}
     names |= {f"{name}_{number}": f"127.0.0.1:{behind}" for name in ("WEBCALL", "LIVEKIT") for number in "12"}
     return nginx_command(folder, names | {"RESOLVER": "127.0.0.1"})
 
@@ -71,6 +78,13 @@ def nginx(
     """The port of an nginx in front of the stand-in."""
     port, folder = programs.free_port(), tmp_path_factory.mktemp("nginx")
     command = programs.command(lambda: request.param(folder, port, behind))
+    with running(command, port):
+        yield port
+
+
+@contextmanager
+def running(command: list[str], port: int) -> Iterator[None]:
+    """Run nginx for as long as the block, once it answers at the port."""
     process = subprocess.Popen(command)
 
     def answers() -> bool:
@@ -81,7 +95,7 @@ def nginx(
 
     try:
         programs.wait_until(answers, process)
-        yield port
+        yield
     finally:
         programs.stop(process)
 
@@ -111,3 +125,12 @@ def test_what_reaches_the_service(nginx: int) -> None:
     assert answer.status == 200
     assert answer.headers["Came-Content-Length"] == "100000"
     assert answer.headers["Came-X-Forwarded-For"] == "203.0.113.9, 127.0.0.1"
+
+
+def test_livekits_own_clock_is_heard(behind: int, tmp_path: Path) -> None:
+    """The time in LiveKit's answers, by which tokens are made, is LiveKit's and not nginx's."""
+    port, livekit = programs.free_port(), programs.free_port()
+    command = programs.command(lambda: of_several_machines(tmp_path, port, behind, livekit))
+    with running(command, port):
+        for path in ("/twirp/livekit.RoomService/CreateRoom", "/twirp/livekit.RoomService/DeleteRoom"):
+            assert get(livekit, path).headers["Date"] == LONG_AGO
