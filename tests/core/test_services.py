@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from structlog.testing import capture_logs
 
 import webcall
+from tests.support.fake_livekit import FakeLiveKit
+from tests.support.webhooks import event
 from webcall.core.endings import Entry
 from webcall.core.ledger_in_memory import MemoryLedger
 from webcall.core.room_events import RoomEvent
@@ -83,6 +91,28 @@ def test_one_that_cannot_be_closed_keeps_no_other_open(setup: Setup) -> None:
     ] * 2
 
 
+def test_events_are_judged_by_livekits_clock_from_the_start(setup: Setup) -> None:
+    """A process that has placed no call yet follows what a LiveKit sends whose clock is ahead."""
+    livekit = FakeLiveKit()
+    livekit.ahead_s = 600
+    config = replace(setup.config.livekit, url=livekit.url)
+    setup = replace(setup, config=replace(setup.config, livekit=config))
+    made = services(setup, lambda _: Counting({"made": 0, "closed": 0}))
+    followed: list[RoomEvent] = []
+    try:
+        made.warm_up()
+        made.room_events.subscribe(followed.append)
+        then = int(time.time()) + 600
+        body = json.dumps(event("room_finished", "room") | {"createdAt": str(then)}).encode()
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        claims = {"iss": livekit.key, "sha256": digest, "nbf": then, "exp": then + 300}
+        made.room_events.receive(body, jwt.encode(claims, livekit.secret, algorithm="HS256"))
+        assert [one.room for one in followed] == ["room"]
+    finally:
+        made.close()
+        livekit.close()
+
+
 def test_the_last_ends_reach_observers(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """An end that is settled only when the process ends is told before its observers are closed."""
     heard: list[str] = []
@@ -128,6 +158,7 @@ def test_a_backend_that_cannot_be_made_is_an_outage_for_as_long(setup: Setup) ->
         _ = made.key_ring
     assert "password" not in str(caught.value)
     _ = made.key_ring
+    made.close()
 
 
 def test_the_package_gives_what_plugins_need() -> None:

@@ -136,6 +136,14 @@ class LiveKit:
         """Return the time by which LiveKit judges tokens."""
         return self._clock.now()
 
+    def hear_clock(self) -> None:
+        """Have LiveKit tell its time, if it answers: `now` is not to wait for the first call.
+
+        Its events, which are judged by `now`, may come before.
+        """
+        with contextlib.suppress(LiveKitError):
+            self._run(self._ping())
+
     async def _ping(self) -> None:
         await self._exchanges.ask(lambda client: client.room.list_rooms(_ABSENT))
 

@@ -203,10 +203,7 @@ class Services:
         )
 
     def see_who_answers(self) -> None:
-        """Begin to ask for the metrics who answers, unless that is known; return at once.
-
-        One asking at a time, in a thread of its own: whoever is asked may hang.
-        """
+        """Begin to ask for the metrics who answers, one asking at a time; return at once, whoever hangs."""
         if self._seeing.acquire(blocking=False):
             threading.Thread(target=self._see, name="who answers", daemon=True).start()
 
@@ -223,13 +220,14 @@ class Services:
         self.gate.resize(threads)
 
     def warm_up(self) -> None:
-        """Make the backends before the first request. One that fails is made again by a request."""
+        """Make the backends before the first request, and hear LiveKit's clock. Failures are tried again."""
         if self.traces is not None:
             self.traces.start()
         try:
             _ = self.calls, self.key_ring, self.readiness, self.room_events
         except BackendError as error:
             log.error("backend cannot be made", error=str(error))
+        self.livekit.hear_clock()
 
     def close(self) -> None:
         """Give back connections and threads; for the end of the process. What fails does so in the log."""
