@@ -195,6 +195,12 @@ def test_check_asks_the_watcher_and_a_worker(name: str, tmp_path: Path) -> None:
         assert set(SERVICES[other]["networks"]) & set(SERVICES[name]["networks"])
 
 
+@pytest.mark.parametrize("name", ["webcall-1", "webcall-2"])
+def test_workers_of_two_containers_do_not_meet_on_a_core(name: str, tmp_path: Path) -> None:
+    """They would not see each other: none keeps to a core, unless the containers have cores of their own."""
+    assert not checked(name, tmp_path).http.bind_cores or "cpuset" in SERVICES[name]
+
+
 def test_an_override_reaches_all_of_ours() -> None:
     """The page's file for settings of one's own mounts them where each container of ours looks for them."""
     page = (ROOT / "docs" / "containers.md").read_text("utf-8")
