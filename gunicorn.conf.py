@@ -12,6 +12,7 @@ import gc
 import os
 import resource
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -221,6 +222,10 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Give a worker the settings that were checked, whatever has become of config.yaml since."""
+    # Until it has handlers of its own it has the master's, which put a signal where nobody looks in this
+    # process: the master would wait for a worker that was never told. Nobody has been let in yet.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     worker.app.callable = webcall.app.create_app(_setup)
 
 

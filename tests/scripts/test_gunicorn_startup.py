@@ -105,7 +105,7 @@ def test_fault_is_one_line_and_status_2(
 class Service:
     """gunicorn with the repository's own settings, on a port of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         self.port = programs.free_port()
         self.content = settings(http={"bind": f"127.0.0.1:{self.port}", "threads": 8})
@@ -113,7 +113,11 @@ class Service:
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                GUNICORN, cwd=ROOT, env=environment(folder), stdout=log, stderr=subprocess.STDOUT
+                [*GUNICORN, *arguments],
+                cwd=ROOT,
+                env=environment(folder),
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
     def status(self, headers: dict[str, str] | None = None, path: str = "/health") -> int:
@@ -183,6 +187,26 @@ def test_a_worker_that_dies_beside_broken_settings(service: Service) -> None:
     service.wait_for_line("Booting worker", 2)
     programs.wait_until(service.answers, service.process)
     assert len(booted.findall(service.log.read_text())) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_worker_that_starts_holds_no_stop_up(tmp_path: Path, number: signal.Signals) -> None:
+    """A service that is stopped before its workers are ready ends at once: they have nobody to answer."""
+    conf = tmp_path / "slow.py"
+    conf.write_text(
+        "import time\n"
+        "from pathlib import Path\n"
+        f"exec(Path({str(ROOT / 'gunicorn.conf.py')!r}).read_text())\n"
+        "webcall.app.create_app = lambda setup: (print('making it', flush=True), time.sleep(3600))\n"
+    )
+    starting = Service(tmp_path, "--config", str(conf))
+    try:
+        starting.wait_for_line("making it")
+        starting.process.send_signal(number)
+        # gunicorn kills workers that have not ended after 30 s.
+        assert starting.process.wait(20) == 0
+    finally:
+        programs.stop(starting.process)
 
 
 def test_long_bearer_token_arrives(service: Service) -> None:
