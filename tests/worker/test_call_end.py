@@ -6,6 +6,8 @@ import asyncio
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from typing import Any
 
 from livekit import api, rtc
 
@@ -14,6 +16,7 @@ from tests.support.deployment import ROOT
 from tests.support.livekit import LiveKitServer
 from tests.support.person import joined
 from tests.support.worker import WorkerProcess
+from webcall.worker.ending import close_room
 
 GONE = rtc.DisconnectReason.ROOM_DELETED
 
@@ -193,6 +196,35 @@ def test_one_assistant_stays(livekit_server: LiveKitServer, worker: WorkerProces
             await person.type("", "webcall.bye")
 
     asyncio.run(talk())
+
+
+def test_the_next_room_of_the_name_stays(livekit_server: LiveKitServer) -> None:
+    """An assistant whose room LiveKit has closed does not delete one that was made under its name since."""
+
+    async def run() -> None:
+        async with livekit_server.api() as livekit:
+
+            async def close(sid: str) -> None:
+                deleted = api.DeleteRoomRequest(room="used-again")
+                context: Any = SimpleNamespace(
+                    api=livekit,
+                    job=SimpleNamespace(room=SimpleNamespace(sid=sid)),
+                    room=SimpleNamespace(name="used-again", local_participant=SimpleNamespace(identity="me")),
+                    delete_room=lambda: livekit.room.delete_room(deleted),
+                )
+                await close_room(context, "outage")
+
+            async def there() -> list[str]:
+                found = await livekit.room.list_rooms(api.ListRoomsRequest(names=["used-again"]))
+                return [room.sid for room in found.rooms]
+
+            made = await livekit.room.create_room(api.CreateRoomRequest(name="used-again", empty_timeout=60))
+            await close("RM_before")
+            assert await there() == [made.sid]
+            await close(made.sid)
+            assert await there() == []
+
+    asyncio.run(run())
 
 
 async def _metadata(server: LiveKitServer, call: PlacedCall) -> str:

@@ -17,6 +17,7 @@ from webcall.observed import EndedBy
 LAST_SENTENCE = "I am sorry, our time is up, and this call ends now. Goodbye."
 
 _NOTING_S = 1.0
+_LOOKING_S = 1.0
 _DELETING_S = 3.0
 
 log = structlog.stdlib.get_logger("webcall.worker.ending")
@@ -55,7 +56,23 @@ async def close_room(context: JobContext, by: EndedBy) -> None:
     )
     with contextlib.suppress(Exception):
         await asyncio.wait_for(context.api.room.update_participant(note), _NOTING_S)
+    if await _is_another_one(context):
+        return
     try:
         await asyncio.wait_for(context.delete_room(), _DELETING_S)
     except Exception as error:
         log.warning("room not deleted", error=type(error).__name__)
+
+
+async def _is_another_one(context: JobContext) -> bool:
+    """Return whether the room is gone, whoever has its name now.
+
+    LiveKit may have closed it a moment ago, and a repeat of the request have made one of the same name, with
+    a call of its own. A LiveKit that does not tell is asked to delete the room all the same.
+    """
+    asked = api.ListRoomsRequest(names=[context.room.name])
+    try:
+        found = await asyncio.wait_for(context.api.room.list_rooms(asked), _LOOKING_S)
+    except Exception:
+        return False
+    return context.job.room.sid not in [room.sid for room in found.rooms]
