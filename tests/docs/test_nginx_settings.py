@@ -29,7 +29,13 @@ KEPT = ("X-Request-ID", "X-Forwarded-For", "Content-Length")
 class Echo(http.server.BaseHTTPRequestHandler):
     """The service's stand-in: it answers with the headers that came."""
 
+    # Begins the paths of what this one has not.
+    LACKS: str | None = None
+
     def do_POST(self) -> None:
+        if self.LACKS and self.path.startswith(self.LACKS):
+            self.send_error(404)
+            return
         self.rfile.read(int(self.headers["Content-Length"] or 0))
         self.send_response(200)
         for name in KEPT:
@@ -55,18 +61,28 @@ class Ports:
     livekit: int
     service_behind: int
     livekit_behind: int
+    service_beside: int | None = None
+
+
+@contextmanager
+def serving(handler: type[Echo]) -> Iterator[int]:
+    """Run a stand-in and give its port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[int]:
     """The port of the stand-in."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Echo) as port:
+        yield port
 
 
 def of_one_machine(folder: Path, ports: Ports) -> list[str]:
@@ -84,7 +100,7 @@ def of_one_machine(folder: Path, ports: Ports) -> list[str]:
 def of_several_machines(folder: Path, ports: Ports) -> list[str]:
     """Return the command of nginx with the settings of deploy/."""
     listening = {"WEBCALL_LISTEN": ports.service, "LIVEKIT_LISTEN": ports.livekit}
-    behind = {f"WEBCALL_{number}": ports.service_behind for number in "12"}
+    behind = {"WEBCALL_1": ports.service_behind, "WEBCALL_2": ports.service_beside or ports.service_behind}
     behind |= {f"LIVEKIT_{number}": ports.livekit_behind for number in "12"}
     names = {name: f"127.0.0.1:{port}" for name, port in (listening | behind).items()}
     return nginx_command(folder, names | {"RESOLVER": "127.0.0.1"})
@@ -202,3 +218,15 @@ def test_livekits_own_clock_is_heard(behind: int, tmp_path: Path) -> None:
     with running(of_several_machines, tmp_path, ports):
         for path in ("/twirp/livekit.RoomService/CreateRoom", "/twirp/livekit.RoomService/DeleteRoom"):
             assert get(ports.livekit, path).headers["Date"] == LONG_AGO
+
+
+def test_a_file_of_another_version_is_found(behind: int, tmp_path: Path) -> None:
+    """During a rolling upgrade one node lacks what the other's pages refer to: nginx asks that one."""
+
+    class Older(Echo):
+        LACKS = "/widget/"
+
+    with serving(Older) as older:
+        ports = Ports(programs.free_port(), programs.free_port(), behind, behind, service_beside=older)
+        with running(of_several_machines, tmp_path, ports):
+            assert {get(ports.service, "/widget/call.0123.js").status for _ in range(6)} == {200}
