@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT
+from livekit import api
 
 from tests.support.deployment import ROOT, Service, bearer, store_records
 from tests.support.fake_livekit import FakeLiveKit
 from tests.support.http import CALL, JSON, get, send
+from tests.support.webhooks import PATH as WEBHOOK
 from webcall.core.answer_headers import EVERYWHERE
 from webcall.serving.door import LOOKED_AT, Door
 from webcall.serving.worker import SILENCE_S
@@ -157,14 +159,20 @@ def test_an_unread_body_closes_and_says_so(service: Service, headers: dict[str, 
     connection.close()
 
 
-def test_an_early_answer_waits_for_no_body(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("path", "signature"),
+    [(CALL, ""), (WEBHOOK, "nobody's"), (WEBHOOK, api.AccessToken("key", "s" * 32).to_jwt())],
+    ids=["no key", "no signature", "a token to join with"],
+)
+def test_an_early_answer_waits_for_no_body(service: Service, path: str, signature: str) -> None:
     """Where the body is on its way, the connection ends with the answer, and it holds no thread meanwhile."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {signature}\r\n"
     began = time.monotonic()
     for framing, chunk in (
         (f"Content-Length: {2 * LOOKED_AT}", ""),
         ("Transfer-Encoding: chunked", "9999\r\n"),
     ):
-        sent = f"POST {CALL} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{chunk}".encode() + b" " * LOOKED_AT
+        sent = f"{head}{framing}\r\n\r\n{chunk}".encode() + b" " * LOOKED_AT
         with ExitStack() as stack:
             # As many as there are threads.
             for _ in range(8):
