@@ -290,6 +290,15 @@ def test_bad_input_is_told_by_its_path(client: FlaskClient, body: dict[str, Any]
     assert list(faults(client, body)) == [field]
 
 
+@pytest.mark.parametrize("wrong", [[], "helper", 1, True])
+def test_what_has_to_be_an_object_is_told(client: FlaskClient, wrong: Any) -> None:
+    """In this service's words, which say what is expected, at each depth."""
+    told = ["Not a JSON object."]
+    assert faults(client, {"room_config": wrong}) == {"room_config": told}
+    for item in (wrong, None):
+        assert faults(client, {"room_config": {"agents": [item]}}) == {"room_config.agents.0": told}
+
+
 def test_the_largest_of_everything_is_taken(client: FlaskClient) -> None:
     """16 KiB of metadata, 256 bytes of a name, and 4 KiB of what goes into the token."""
     metadata = json.dumps({"a": "x" * (16384 - len('{"a":""}'))})

@@ -26,6 +26,7 @@ MAX_PARTICIPANT_BYTES = 4 * 1024
 MAX_NAME_BYTES = 256
 RESERVED = "lk."
 
+NO_OBJECT = "Not a JSON object."
 OWN_ROOM = "Leave it out: the service sets its rooms up by its own settings."
 
 
@@ -100,7 +101,10 @@ def _metadata_fits(value: str) -> None:
 class AgentDispatch(Schema):
     """The assistant (`livekit.RoomAgentDispatch`)."""
 
-    error_messages = {"unknown": "Unknown field; there are agent_name and metadata."}  # noqa: RUF012
+    error_messages = {  # noqa: RUF012
+        "unknown": "Unknown field; there are agent_name and metadata.",
+        "type": NO_OBJECT,
+    }
 
     agent_name = Text(
         validate=_agent_fits,
@@ -131,10 +135,13 @@ def _at_most_one(agents: list[Any]) -> None:
 class RoomConfiguration(Schema):
     """Which assistant (`livekit.RoomConfiguration`); the room itself is the service's."""
 
-    error_messages = {"unknown": "Unknown field; of room_config, agents is taken."}  # noqa: RUF012
+    error_messages = {  # noqa: RUF012
+        "unknown": "Unknown field; of room_config, agents is taken.",
+        "type": NO_OBJECT,
+    }
 
     agents = fields.List(
-        fields.Nested(AgentDispatch, error_messages={"type": "Not a JSON object.", "null": "Null."}),
+        fields.Nested(AgentDispatch, error_messages={"null": NO_OBJECT}),
         load_default=None,
         allow_none=True,
         validate=_at_most_one,
@@ -187,7 +194,6 @@ class TokenSourceRequest(Schema):
         RoomConfiguration,
         load_default=None,
         allow_none=True,
-        error_messages={"type": "Not a JSON object."},
         metadata={"description": "Names the assistant, by the one agent in it."},
     )
     room_name = Refused("Leave it out: the service names its rooms.", "string")
