@@ -29,10 +29,14 @@ COPY scripts scripts
 COPY plugins plugins
 COPY webcall webcall
 RUN pip --python /opt/webcall install --no-deps --no-build-isolation .
-# Extras of the models that your assistants name, such as openai,deepgram: docs/models.md. No lock has them.
+# Extras of the models that your assistants name, such as openai,deepgram: docs/models.md. No lock has them;
+# what the lock has stays as it is, since a newer plugin would bring a newer livekit-agents.
 ARG PROVIDERS=
 # hadolint ignore=DL3013
-RUN if [ -n "$PROVIDERS" ]; then pip --python /opt/webcall install --no-build-isolation ".[$PROVIDERS]"; fi
+RUN if [ -n "$PROVIDERS" ]; then \
+        sed -n '/^[a-z]/s/ \\$//p' requirements-worker.lock > locked.txt \
+        && pip --python /opt/webcall install --no-build-isolation --constraint locked.txt ".[$PROVIDERS]"; \
+    fi
 
 # No compiler, no Node, and nothing that the user of the process could change.
 FROM python:3.11-slim-bookworm AS base

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from scripts import livekit_server
 from scripts.servers import NGINX_TEMPLATE
@@ -135,6 +136,18 @@ def test_every_container_is_confined(name: str) -> None:
     for waits_for, how in service.get("depends_on", {}).items():
         assert waits_for in SERVICES
         assert how["condition"] in ("service_healthy", "service_completed_successfully")
+
+
+def test_providers_leave_the_locked_packages() -> None:
+    """What comes beside the lock is chosen to fit it: a plugin asks for the livekit-agents of its number."""
+    [beside] = re.findall(r"RUN if \[ -n \"\$PROVIDERS\" \];.*?\bfi$", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    assert re.search(r"> (\S+) .*--constraint \1 ", beside, re.DOTALL)
+    [making] = re.findall(r"sed .*(?= >)", beside)
+    assert f"{making} >" in (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    told = subprocess.run(["sh", "-c", making], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = (ROOT / "requirements-worker.lock").read_text("utf-8").splitlines()
+    assert told.splitlines() == [line.removesuffix(" \\") for line in lines if re.match(r"\w", line)]
+    assert all(Requirement(line).specifier for line in told.splitlines())
 
 
 def test_what_is_copied_is_there() -> None:
