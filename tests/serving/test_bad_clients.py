@@ -64,7 +64,10 @@ def changed_conf(folder: Path, line: str) -> Path:
 def test_who_says_nothing_makes_room(
     make_service: Callable[[Mapping[str, str]], Service], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A worker that has as many connections as it may takes newcomers all the same: idle ones go."""
+    """A worker that has as many connections as it may takes newcomers all the same: others go.
+
+    Those are new, or have had an answer, or have sent a part of a request.
+    """
     conf = changed_conf(tmp_path, "worker_connections, threads = 16, 8")
     settings = {"LIVEKIT_URL": "ws://127.0.0.1:9", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s" * 32}
     settings |= {"WEBCALL_WORKERS": "1", "GUNICORN_CMD_ARGS": f"--config={conf}"}
@@ -73,8 +76,7 @@ def test_who_says_nothing_makes_room(
         for number in range(60):
             client = socket.create_connection(("127.0.0.1", service.port), timeout=30)
             clients.enter_context(client)
-            if number % 2:
-                client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall((b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"G")[number % 3])
         began = time.monotonic()
         assert get(service.port, "/health").status == 200
         assert time.monotonic() - began < SILENCE_S / 2

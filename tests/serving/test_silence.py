@@ -106,3 +106,20 @@ def test_who_waits_for_longest_makes_room(pair: tuple[socket.socket, Connection]
         worker.make_room()
         assert worker.closed == [old]
         worker.poller.close()
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"Host: x\r\n"])
+def test_a_part_of_a_request_makes_room(pair: tuple[socket.socket, Connection], rest: bytes) -> None:
+    """Who sends one is closed for the next connection, and is served if the rest has come meanwhile."""
+    client, conn = pair
+    worker = Late()
+    worker.door.has_come = lambda sent: sent.endswith(b"\r\n\r\n")
+    worker.half_sent = HalfSent(worker.poller, 10, worker.begin)
+    client.sendall(REQUEST.removesuffix(b"\r\n"))
+    worker.begin(conn)
+    assert len(worker.half_sent) == 1
+    client.sendall(rest)
+    worker.nr_conns = worker.worker_connections
+    worker.make_room()
+    assert (worker.begun, worker.closed) == (([conn], []) if rest == b"\r\n" else ([], [conn]))
+    worker.poller.close()

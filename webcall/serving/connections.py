@@ -100,6 +100,18 @@ class ConnectionWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no t
         else:
             self.close(conn)
 
+    def break_off(self, conn: Any) -> None:
+        """Close a connection that has sent a part of its request, unless the rest has come meanwhile."""
+        try:
+            self.half_sent.take(conn)
+            here = conn.sock.recv(LOOKED_AT, socket.MSG_PEEK)
+        except OSError:
+            here = b""
+        if self.door.has_come(sent_ahead(conn) + here):
+            self.begin(conn)
+        else:
+            self.close(conn)
+
     def enqueue(self, conn: Any, kind: Kind, sent: bytes = b"") -> None:
         """Give the connection a thread, now or when one is free, or turn it away.
 

@@ -105,15 +105,22 @@ class Worker(ConnectionWorker):
             self.begin(conn)
 
     def make_room(self) -> None:
-        """Where there is no place for one more, let go of some that have said nothing for longest."""
+        """Where there is no place for one more, let go of some that have said nothing for longest.
+
+        Those that have sent a part of a request are among them: a byte of each would keep all others out.
+        """
         for _ in range(_ACCEPTED_AT_ONCE):
             if self.nr_conns < self.worker_connections:
                 return
             # One that has just come, and has said nothing yet, is not the first to go.
-            conn = min(self.silent, self.idle, key=lambda parked: parked.first_since()).longest()
+            parked = min(self.silent, self.idle, self.half_sent, key=lambda parked: parked.first_since())
+            conn = parked.longest()
             if conn is None:
                 return
-            self.let_go(conn)
+            if parked is self.half_sent:
+                self.break_off(conn)
+            else:
+                self.let_go(conn)
 
     def turn(self, timeout_s: float = 1.0) -> None:
         """Wait for what happens next, and see to it."""
