@@ -112,8 +112,10 @@ def test_secrets_are_declared_and_used() -> None:
 def test_the_worker_alone_gets_keys_of_providers() -> None:
     """They come from a file that may be missing, that no commit holds, and that no setting overrides."""
     got = {name: service["env_file"] for name, service in SERVICES.items() if "env_file" in service}
-    assert got == {"worker": [{"path": "worker.env", "required": False}]}
-    assert "/worker.env" in (ROOT / ".gitignore").read_text().splitlines()
+    of_the_service = {name: "service.env" for name in OURS if name != "worker"}
+    wanted = of_the_service | {"worker": "worker.env"}
+    assert got == {name: [{"path": path, "required": False}] for name, path in wanted.items()}
+    assert {f"/{path}" for path in wanted.values()} <= {*(ROOT / ".gitignore").read_text().splitlines()}
     kinds = [kind for provider in PROVIDERS.values() for kind in provider.kinds.values()]
     keys = {variable for kind in kinds for variable in kind.keys}
     assert keys
