@@ -39,7 +39,7 @@ async def call(context: JobContext) -> None:
     context.room.on("data_received", told)
     context.room.on("disconnected", lambda *_: gone.set())
     await context.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
-    if await attendance.earlier_assistant(context.api):
+    if await attendance.earlier_assistant(context.api, untold=True):
         say("another is here", context.room.name)
     else:
         await say_state(context)
