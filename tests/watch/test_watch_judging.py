@@ -162,6 +162,21 @@ def test_the_services_own_rooms() -> None:
         assert not made_here(foreign)
 
 
+@pytest.mark.parametrize(("died_s", "expected"), [(23, Wait(9)), (2, 1)])
+def test_another_watcher_has_sent_one_for_the_dead(died_s: float, expected: Wait | int) -> None:
+    """One that a worker has taken gets its time, though it was another watcher who sent it for a dead one."""
+    known = Known("RM_1", ours=True, seen={"dead"})
+    known.alone_since = time.monotonic() - died_s
+    known.depart(RoomEvent("participant_left", "r", reason="CONNECTION_TIMEOUT", at=NOW - died_s))
+    ours = json.dumps({"web_call": {}})
+    sent = [
+        Sent("agent", ours, NOW - 900, frozenset({"dead"})),
+        Sent("agent", ours, NOW - 21, frozenset({"entering"})),
+    ]
+    verdict = judge(known.view(sent, NOW), RULES)
+    assert verdict == (SendAgain(sent[-1], expected) if isinstance(expected, int) else expected)
+
+
 def test_a_room_whose_dispatches_are_gone() -> None:
     """Where LiveKit lists no dispatch any more nothing can be sent again: who is alone waits, and is told."""
     known = Known("RM_1", ours=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from webcall.core.dispatch import longest_call_s
 from webcall.core.livekit_rooms import OpenRoom, Present, Sent
-from webcall.core.watch.judging import STAYED_S, Departure, View, overtime_s
+from webcall.core.room_events import RoomEvent
+from webcall.core.watch.judging import STAYED_S, Departure, View, departure, overtime_s
 
 # Of a room about which LiveKit does not answer, one that a dead node left behind for instance.
 _FIRST_REST_S = 5.0
@@ -21,8 +22,8 @@ _LONGEST_REST_S = 600.0
 class Known:
     """What is kept of one room. Times are of the monotonic clock, but for those of LiveKit's.
 
-    `joined_at`, `stayed_at` and each `now` are by LiveKit's clock (`OpenRooms.now`), in seconds since 1970.
-    `ours` is None until the room's dispatches have been read.
+    `joined_at`, `stayed_at`, `departed_at` and each `now` are by LiveKit's clock (`OpenRooms.now`), in
+    seconds since 1970. `ours` is None until the room's dispatches have been read.
     """
 
     sid: str
@@ -33,6 +34,7 @@ class Known:
     with_one_since: float | None = None
     stayed_at: float = 0.0
     departure: Departure = Departure.unknown
+    departed_at: float = 0.0
     seen: set[str] = field(default_factory=set)
     busy: bool = False
     rest_until: float = 0.0
@@ -69,6 +71,10 @@ class Known:
             self.longest_s = lengths[0]
         return self.ours
 
+    def depart(self, event: RoomEvent) -> None:
+        """Note LiveKit's event about an assistant that has gone."""
+        self.departure, self.departed_at = departure(event), event.at
+
     def note(self, present: Present, now: float) -> None:
         """Note who is in the room now."""
         self.seen |= present.assistants
@@ -100,9 +106,14 @@ class Known:
     def view(self, dispatches: Sequence[Sent], now: float) -> View:
         """Return what is seen of the room, in which a person is alone."""
         newest = dispatches[-1] if dispatches else None
+        departed = self.departure
+        # Events have whole seconds.
+        if departed is Departure.died and newest is not None and newest.created_at > self.departed_at + 1:
+            # It was not this one that died, which another watcher has sent.
+            departed = Departure.unknown
         return View(
             alone_s=time.monotonic() - (self.alone_since or 0.0),
-            departure=self.departure,
+            departure=departed,
             sent=[one for one in dispatches if longest_call_s(one.metadata) is not None],
             since_sent_s=math.inf if newest is None else max(0.0, now - newest.created_at),
             entering=newest is not None and newest.taken and not newest.identities & self.seen,

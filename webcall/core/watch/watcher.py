@@ -21,7 +21,7 @@ from webcall.core.room_events import RoomEvent
 from webcall.core.watch.acting import Acts
 from webcall.core.watch.claims import Claims
 from webcall.core.watch.counters import WatchCounters
-from webcall.core.watch.judging import Close, Departure, Wait, departure, judge
+from webcall.core.watch.judging import Close, Departure, Wait, judge
 from webcall.core.watch.known import Known
 from webcall.errors import LiveKitError
 from webcall.logs import describe
@@ -75,7 +75,7 @@ class Watcher:
             self._known[event.sid].end_rest()
         if event.of_assistant and event.kind == "participant_left":
             known = self._known.setdefault(event.sid, Known(event.sid))
-            known.departure = departure(event)
+            known.depart(event)
             late_s = 0.0 if known.departure is Departure.died else self._rules.grace_s
             self._look_after(known, event.room, late_s)
         elif event.of_person and event.kind == "participant_joined":
