@@ -135,6 +135,15 @@ def test_what_cannot_be_called(call: Run, arguments: tuple[str, ...], told: str)
     assert result.stdout == ""
 
 
+def test_a_stored_prompt_gives_the_terminal_no_orders(env_app: Flask, make_app: MakeApp) -> None:
+    """What an error quotes of a template that cannot be used is shown in escapes."""
+    record = {"assistant_id": "odd", "assistant_created_by_email": OWNER}
+    record |= {"assistant_prompt": "{{#a\x07\x1bc}}"}
+    app = make_app({"WEBCALL_ASSISTANTS": json.dumps([record])})
+    told = run_on(app)("call", "odd", "--owner", OWNER, status=1).stderr
+    assert r"{{#a\x07\x1bc}}" in told
+
+
 def test_without_livekit(env_app: Flask) -> None:
     """Where LiveKit is down, the line says so and names the command that tells more."""
     told = run_on(env_app)("call", "helper", "--owner", OWNER, status=1).stderr

@@ -12,7 +12,7 @@ import click
 from flask.cli import with_appcontext
 
 from webcall.cli.arguments import Window, metadata_option
-from webcall.cli.common import echo_json, json_option, note, services
+from webcall.cli.common import echo_json, json_option, note, printable, services
 from webcall.config.settings import HttpConfig
 from webcall.core.calls import CallRequest, Calls, PlacedCall
 from webcall.core.limits import check_metadata
@@ -44,7 +44,7 @@ def call(
     try:
         placed = place_call(request, owner, join_window)
     except WebCallError as error:
-        raise click.ClickException(_words(error)) from None
+        raise click.ClickException(printable(_words(error))) from None
     finally:
         services().close()
     expires = placed.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
