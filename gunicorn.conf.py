@@ -111,7 +111,7 @@ bind = _config.http.bind
 workers = _config.http.workers
 worker_class = "webcall.serving.worker.Worker"
 threads = _config.http.threads
-# Kept-alive connections count, and a worker that runs out of descriptors while accepting dies.
+# Kept-alive connections count, and a worker that runs out of descriptors can neither take nor make any.
 worker_connections = max(threads + 1, min(4096, _raise_limit_of_open_files(8192) // 2))
 keepalive = 75
 timeout = 60  # a worker whose main loop, not a request, has been stuck for so many seconds is replaced

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from selectors import DefaultSelector
@@ -122,4 +124,21 @@ def test_a_part_of_a_request_makes_room(pair: tuple[socket.socket, Connection], 
     worker.nr_conns = worker.worker_connections
     worker.make_room()
     assert (worker.begun, worker.closed) == (([conn], []) if rest == b"\r\n" else ([], [conn]))
+    worker.poller.close()
+
+
+def test_without_open_files_and_idle_connections_nobody_is_taken() -> None:
+    """For a moment: the worker neither asks again and again, nor ends unless nobody is there any more."""
+
+    def accept() -> None:
+        raise OSError(errno.EMFILE, "")
+
+    worker = Late()
+    worker.told_of_files = False
+    worker.nr_conns = 1
+    worker.accept(SimpleNamespace(accept=accept))
+    assert worker.accept_after > time.monotonic()
+    worker.nr_conns = 0
+    with pytest.raises(OSError, match=str(errno.EMFILE)):
+        worker.accept(SimpleNamespace(accept=accept))
     worker.poller.close()

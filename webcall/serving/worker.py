@@ -22,6 +22,7 @@ import selectors
 import time
 from typing import Any
 
+import structlog
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn
 
 from webcall.serving.attended import Kept
@@ -36,11 +37,16 @@ from webcall.serving.queues import Queues
 from webcall.serving.reading import Reading
 from webcall.serving.threads import Threads
 
+log = structlog.stdlib.get_logger("webcall.serving")
+
 # A new connection that says nothing for so long is closed; gthread reads with a patience of its own.
 SILENCE_S = 10.0
 # After SIGTERM: at least so long, and until the listening socket is empty, connections are taken.
 DRAIN_S, MOST_DRAIN_S = 0.2, 3.0
 _ACCEPTED_AT_ONCE = 8
+# Where the system gives no more of them, connections are taken again after so long.
+_NO_FILES = (errno.EMFILE, errno.ENFILE)
+_PAUSE_S = 0.2
 
 
 class Worker(ConnectionWorker):
@@ -66,6 +72,8 @@ class Worker(ConnectionWorker):
         self.plain = PlainReader(self.cfg)
         self.tls = self.cfg.is_ssl
         self.accepted = 0
+        self.accept_after = 0.0
+        self.told_of_files = False
         self.addresses = {listener: listener.getsockname() for listener in self.sockets}
         self.queues = Queues(self.cfg.threads, self.door.places)
         self.silent = Parked(self.poller, SILENCE_S, self.begin)
@@ -82,8 +90,9 @@ class Worker(ConnectionWorker):
         self.set_accept_enabled(True)
         while self.alive and self.is_parent_alive():
             self.make_room()
-            self.set_accept_enabled(self.nr_conns < self.worker_connections)
-            self.turn()
+            pauses = time.monotonic() < self.accept_after
+            self.set_accept_enabled(self.nr_conns < self.worker_connections and not pauses)
+            self.turn(_PAUSE_S if pauses else 1.0)
         self.alive = False
         self.finish()
 
@@ -93,7 +102,9 @@ class Worker(ConnectionWorker):
             try:
                 client, address = listener.accept()
             except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                if error.errno in _NO_FILES and self.nr_conns:
+                    self.have_no_files()
+                elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                     raise
                 return
             self.accepted += 1
@@ -110,17 +121,33 @@ class Worker(ConnectionWorker):
         Those that have sent a part of a request are among them: a byte of each would keep all others out.
         """
         for _ in range(_ACCEPTED_AT_ONCE):
-            if self.nr_conns < self.worker_connections:
+            if self.nr_conns < self.worker_connections or not self.let_one_go():
                 return
-            # One that has just come, and has said nothing yet, is not the first to go.
-            parked = min(self.silent, self.idle, self.half_sent, key=lambda parked: parked.first_since())
-            conn = parked.longest()
-            if conn is None:
-                return
-            if parked is self.half_sent:
-                self.break_off(conn)
-            else:
-                self.let_go(conn)
+
+    def let_one_go(self) -> bool:
+        """Let go of the connection that has said nothing for longest; False if there is none."""
+        # One that has just come, and has said nothing yet, is not the first to go.
+        parked = min(self.silent, self.idle, self.half_sent, key=lambda parked: parked.first_since())
+        conn = parked.longest()
+        if conn is None:
+            return False
+        if parked is self.half_sent:
+            self.break_off(conn)
+        else:
+            self.let_go(conn)
+        return True
+
+    def have_no_files(self) -> None:
+        """Let go of a connection where the system gives no more open files, or wait until some are free.
+
+        A worker that ended would take with it all that it is answering. Where there is nobody left, it ends:
+        another one may have more.
+        """
+        if not self.told_of_files:
+            self.told_of_files = True
+            log.error("no more open files", connections=self.nr_conns)
+        if not self.let_one_go():
+            self.accept_after = time.monotonic() + _PAUSE_S
 
     def turn(self, timeout_s: float = 1.0) -> None:
         """Wait for what happens next, and see to it."""
