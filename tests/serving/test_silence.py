@@ -142,3 +142,23 @@ def test_without_open_files_and_idle_connections_nobody_is_taken() -> None:
     with pytest.raises(OSError, match=str(errno.EMFILE)):
         worker.accept(SimpleNamespace(accept=accept))
     worker.poller.close()
+
+
+def test_a_byte_now_and_then_does_not_make_the_time_longer(pair: tuple[socket.socket, Connection]) -> None:
+    """A request has to be here whole after so long, whenever the last part of it came."""
+    client, conn = pair
+    with DefaultSelector() as poller:
+        heard: list[Connection] = []
+        half_sent = HalfSent(poller, 10, heard.append)
+        until, _ = half_sent.take(conn)
+        half_sent.wait_for_more(conn, until, 1)
+        client.sendall(b"GE")
+        [(key, _)] = poller.select(10)
+        key.data(conn.sock)
+        assert half_sent.take(heard.pop()) == (until, 1)
+        # As if two seconds had passed: it is parked for longer than it has.
+        half_sent.patience_s = 12
+        half_sent.wait_for_more(conn, until, 2)
+        assert not list(half_sent.expired(until - 5))
+        assert list(half_sent.expired(until)) == [conn]
+        assert not len(half_sent)

@@ -9,6 +9,9 @@ from typing import Any
 
 from webcall.serving.parked import Parked
 
+# How often it is looked whose time is up.
+LOOK_S = 1.0
+
 
 class HalfSent(Parked):
     """Parks such connections; a request has `patience_s` in all, however it comes."""
@@ -17,6 +20,7 @@ class HalfSent(Parked):
         super().__init__(poller, patience_s, readable)
         # Until when the rest may come, and how much of it has been seen in the socket.
         self._begun: dict[Any, tuple[float, int]] = {}
+        self._next_look = 0.0
 
     def take(self, conn: Any) -> tuple[float, int]:
         """Return until when the request has to be here, and how much of it was seen; -1: nothing.
@@ -39,7 +43,11 @@ class HalfSent(Parked):
         self.add(conn)
 
     def expired(self, now: float) -> Iterator[Any]:
-        """Give those whose time is up, parked no more; for `take`, they had until now."""
-        for conn in super().expired(now):
-            self._begun[conn] = (now, self._begun[conn][1])
+        """Give those whose time is up, parked no more."""
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        # Among all: who sends a byte now and then is parked anew with each, and stands behind later ones.
+        for conn in [conn for conn, (until, _) in self._begun.items() if until <= now]:
+            self._leave(conn)
             yield conn
