@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from livekit import api, rtc
 
-from tests.support.calls import PlacedCall, place_call, until_active
+from tests.support.calls import PlacedCall, agents_in, place_call, until_active
 from tests.support.livekit import LiveKitServer
 from tests.support.person import Person, joined
 from tests.support.watch import Program, count, watching
@@ -93,6 +93,30 @@ def test_an_assistant_that_leaves_by_itself_is_not_sent_again(
                 assert await person.until_closed() == ROOM_DELETED
                 assert told(person) == words(Notice.goodbye)
             assert count(counters, "webcall_dispatches_repaired_total") == 0
+
+    asyncio.run(talk())
+
+
+def test_who_comes_after_their_assistant_has_left_gets_another(
+    told_server: ToldServer, shared_worker: Program
+) -> None:
+    """An assistant that leaves before anybody came, as its worker is restarted, has ended no call."""
+
+    async def talk() -> None:
+        async with watching(told_server, port=told_server.watch_port) as counters:
+            call = place_call(told_server, agent_name=AGENT)
+            async with told_server.api() as livekit, asyncio.timeout(40):
+                while not await agents_in(told_server, call):
+                    await asyncio.sleep(0.05)
+                order = api.SendDataRequest(room=call.room_name, data=b"leave", topic="test")
+                while await agents_in(told_server, call):
+                    # It may not listen yet.
+                    await livekit.room.send_data(order)
+                    await asyncio.sleep(0.2)
+            async with joined(call) as person:
+                await person.until_assistant()
+                assert not told(person)
+            assert count(counters, "webcall_dispatches_repaired_total") == 1
 
     asyncio.run(talk())
 

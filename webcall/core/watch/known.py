@@ -30,6 +30,7 @@ class Known:
     ours: bool | None = None
     longest_s: float = math.inf
     joined_at: float = math.inf
+    had_people: bool = False
     alone_since: float | None = None
     with_one_since: float | None = None
     stayed_at: float = 0.0
@@ -74,10 +75,14 @@ class Known:
     def depart(self, event: RoomEvent) -> None:
         """Note LiveKit's event about an assistant that has gone."""
         self.departure, self.departed_at = departure(event), event.at
+        if self.departure is Departure.left and not self.had_people:
+            # It has ended no call: its worker had to stop, say, while the room waited.
+            self.departure = Departure.unknown
 
     def note(self, present: Present, now: float) -> None:
         """Note who is in the room now."""
         self.seen |= present.assistants
+        self.had_people = self.had_people or present.people > 0
         if present.joined_at is not None:
             self.joined_at = min(self.joined_at, present.joined_at)
         if present.assistants:

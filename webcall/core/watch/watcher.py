@@ -80,6 +80,7 @@ class Watcher:
             self._look_after(known, event.room, late_s)
         elif event.of_person and event.kind == "participant_joined":
             known = self._known.setdefault(event.sid, Known(event.sid))
+            known.had_people = True
             if known.alone_since is None:
                 known.alone_since = time.monotonic()
             self._look_after(known, event.room, self._rules.grace_s)
