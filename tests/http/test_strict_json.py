@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -135,6 +136,19 @@ def test_metadata_up_to_its_limits(app: Flask, metadata: dict[str, Any]) -> None
     """16 KiB of compact UTF-8 JSON and 16 levels are taken."""
     body = {"assistant_id": "other", "metadata": metadata}
     assert app.test_client().post(PATH, json=body, headers=bearer()).status_code == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity", "utf-8"])
+def test_a_compressed_body_is_told_as_such(app: Flask, coding: str) -> None:
+    """Where a body cannot be read for its coding, that is the fault; where it can, the header is none."""
+    client, headers = app.test_client(), bearer() | {"Content-Encoding": coding}
+    body = json.dumps({"assistant_id": "helper"}).encode()
+    kind = "application/json"
+    assert client.post(PATH, data=body, headers=headers, content_type=kind).status_code == 200
+    answer = client.post(PATH, data=gzip.compress(body), headers=headers, content_type=kind)
+    assert answer.status_code == 422
+    assert answer.json is not None
+    assert list(answer.json["data"]["errors"]) == ["body" if coding == "identity" else "Content-Encoding"]
 
 
 def test_metadata_that_swells_a_prompt(app: Flask, tmp_path: Any) -> None:

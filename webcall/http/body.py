@@ -98,6 +98,8 @@ class StrictParser(FlaskParser):
         try:
             value = parse_strict(body)
         except NotJSON as error:
+            if req.headers.get("Content-Encoding", "identity").lower() != "identity":
+                _stop({"Content-Encoding": ["Send the body as it is, not compressed."]})
             _stop({"body": [str(error)]})
         if not isinstance(value, dict):
             _stop({"body": ["Not a JSON object."]})
