@@ -103,6 +103,26 @@ def test_sigterm_lets_calls_go_on_for_a_while(livekit_server: LiveKitServer, mak
     assert "Traceback" not in first.output()
 
 
+def test_a_worker_that_stops_leaves_waiting_rooms(
+    livekit_server: LiveKitServer, make_worker: MakeWorker
+) -> None:
+    """A token goes on meeting its room, though the assistant that waits there has to leave."""
+    worker = make_worker()
+    call = place_call(livekit_server, agent_name=worker.agent_name)
+    worker.until_line("call begins", call.room_name)
+    assert worker.process is not None
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 0
+    assert [one["why"] for one in worker.lines("call ends", call.room_name)] == ["stopped from outside"]
+
+    async def come() -> None:
+        async with joined(call) as person:
+            assert person.room.name == call.room_name
+            assert not person.assistants
+
+    asyncio.run(come())
+
+
 def test_a_crash_touches_no_other_call(livekit_server: LiveKitServer, worker: WorkerProcess) -> None:
     """When one call's process is killed, the others go on, and the worker takes the next call."""
 

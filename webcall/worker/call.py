@@ -194,10 +194,10 @@ class Call:
             self._end(self._ended_from_outside())
 
     def _ended_from_outside(self) -> End:
-        if self._room.isconnected():
-            # The worker stops; or LiveKit has closed the room, and its order came before the disconnection.
-            return ending.STOPPED
-        return ending.ROOM_CLOSED
+        if not self._room.isconnected():
+            return ending.ROOM_CLOSED
+        # The worker stops; or LiveKit has closed the room, and its order came before the disconnection.
+        return ending.STOPPED if self._attendance.human else ending.STOPPED_WAITING
 
     async def _leave_to_an_earlier_one(self) -> None:
         # When a LiveKit node dies, another one makes the room again and sends an assistant, and seconds later

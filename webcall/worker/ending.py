@@ -40,6 +40,8 @@ ANOTHER_IS_HERE = End("another assistant is here", keep_room=True)
 ASSISTANT_ENDED_IT = End("the assistant ended it", "assistant", Notice.goodbye)
 TIME_IS_UP = End("time is up", "time", Notice.time_is_up, last_sentence=LAST_SENTENCE)
 STOPPED = End("stopped from outside", notice=Notice.shutting_down)
+# Whoever comes later meets the room, as their token says, and gets another assistant.
+STOPPED_WAITING = End("stopped from outside", keep_room=True)
 ROOM_CLOSED = End("room closed", keep_room=True)
 
 
