@@ -69,6 +69,9 @@ class Acts:
         with contextlib.suppress(LiveKitError):
             await self._rooms.tell(room.name, notice)
             await asyncio.sleep(_ARRIVING_S)
+        # LiveKit closes by the name, which with an Idempotency-Key may be the next call's by now.
+        if room.sid not in [one.sid for one in await self._rooms.all([room.name])]:
+            return
         await self._rooms.close(room.name)
         self._counters.closed.labels(notice.name).inc()
         if notice is Notice.no_assistant:
