@@ -233,6 +233,8 @@ def test_what_cannot_be_read_is_not_quoted(service: Service, lines: str, status:
         (b"POST http://h/web_call/get_token HTTP/1.1", True),
         (b"POST HTTPS://h:1/web_call/get_token HTTP/1.1", True),
         (b"POST /%77eb_call/get_token HTTP/1.1", True),
+        (b"POST //web_call/get_token HTTP/1.1", True),
+        (b"POST http://h//%2fweb_call/get_token HTTP/1.1", True),
         (b"OPTIONS /web_call/get_token HTTP/1.1", False),
         (b"GET /health HTTP/1.1", False),
         (b"GET /health?/web_call/ HTTP/1.1", False),

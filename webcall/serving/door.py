@@ -72,7 +72,10 @@ class Door:
             # A preflight, without which a page's script would not see the 503 either.
             return False
         target = beginning.partition(b" ")[2].partition(b" ")[0]
-        return target.startswith(_CALLS) or unquote_to_bytes(_ORIGIN.sub(b"", target)).startswith(_CALLS)
+        if target.startswith(_CALLS):
+            return True
+        # Routing takes any slashes before a path: those of a base address that ends with one, say.
+        return (b"/" + unquote_to_bytes(_ORIGIN.sub(b"", target)).lstrip(b"/")).startswith(_CALLS)
 
     @staticmethod
     def is_whole(sent: bytes) -> bool:
