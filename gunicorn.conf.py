@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import fcntl
 import gc
 import os
 import resource
@@ -18,6 +19,7 @@ import struct
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +45,15 @@ def _share_counts() -> None:
     prometheus_client looks for it when it is imported. A folder that the operator names is theirs to
     empty before a start; one that another master made, whose environment this one has, is not ours.
     """
-    known = Path(os.environ.get(_FOLDER, "")).name
-    if known and (known.startswith(_OWN_FOLDER) or not known.startswith("webcall-metrics-")):
+    known = Path(os.environ.get(_FOLDER, ""))
+    # What cleans temporary files may have removed it: a worker that finds none ends, and the master with it.
+    ours = known.name.startswith(_OWN_FOLDER) and known.is_dir()
+    if ours or (known.name and not known.name.startswith("webcall-metrics-")):
         return
     folder = os.environ[_FOLDER] = tempfile.mkdtemp(prefix=_OWN_FOLDER)
+    # systemd-tmpfiles leaves one that is locked alone (tmpfiles.d(5), "Age"): until the master ends.
+    with suppress(OSError):
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
     atexit.register(_remove, folder, os.getpid())
 
 
@@ -209,11 +216,12 @@ def _lose_nobody_at_the_end(server: Arbiter) -> None:
 
 
 def pre_fork(server: Arbiter, worker: Worker) -> None:
-    """Take what the master has loaded out of the garbage collector's sight.
+    """See to the folder to count in, and take what is loaded out of the garbage collector's sight.
 
-    It writes into each object that it looks at, and a page that is written to is the worker's own from
+    That one writes into each object that it looks at, and a page that is written to is the worker's own from
     then on: half of a worker's memory (benchmarks/start_up.py). See Python's documentation of gc.freeze.
     """
+    _share_counts()
     # Not unfrozen first: that would have the collector write into what earlier workers share. What the
     # settings before a SIGHUP leave behind stays, some hundred objects each time.
     gc.collect()

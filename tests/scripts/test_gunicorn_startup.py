@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +137,12 @@ class Service:
         except OSError:
             return False
 
+    def counts(self) -> bool:
+        try:
+            return self.status(path="/metrics") == 200
+        except OSError:
+            return False
+
     def wait_for_line(self, text: str, count: int = 1) -> None:
         programs.wait_until(lambda: self.log.read_text().count(text) >= count, self.process)
 
@@ -187,6 +196,27 @@ def test_a_worker_that_dies_beside_broken_settings(service: Service) -> None:
     service.wait_for_line("Booting worker", 2)
     programs.wait_until(service.answers, service.process)
     assert len(booted.findall(service.log.read_text())) == 2
+
+
+def test_temporary_files_that_are_cleaned_end_nothing(service: Service) -> None:
+    """Without the folder that workers count in, a reload or a worker that dies costs what was counted."""
+    temporary, name = Path(tempfile.gettempdir()), f"webcall-metrics-{service.process.pid}-*"
+    [folder] = temporary.glob(name)
+    seen = os.open(folder, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        # What systemd-tmpfiles asks for before it cleans one.
+        fcntl.flock(seen, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(seen)
+    for count, number in ((2, signal.SIGHUP), (3, signal.SIGKILL)):
+        [folder] = temporary.glob(name)
+        shutil.rmtree(folder)
+        assert service.status(path="/metrics") == 500
+        [*_, worker] = re.findall(r"Booting worker with pid: (\d+)", service.log.read_text())
+        os.kill(service.process.pid if number == signal.SIGHUP else int(worker), number)
+        service.wait_for_line("Booting worker", count)
+        programs.wait_until(service.counts, service.process)
+    programs.stop(service.process)
+    assert not list(temporary.glob(name))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
