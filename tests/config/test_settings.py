@@ -261,6 +261,8 @@ def test_cors_origins_are_read(written: Any, meant: tuple[str, ...]) -> None:
         ("limits", "storage_uri", "redis-canary", "redis://127.0.0.1:6379/0"),
         ("limits", "storage_uri", "redis://:canary@host:x/0", "redis://127.0.0.1:6379/0"),
         ("limits", "storage_uri", "memcached://canary", "memory://"),
+        ("limits", "storage_uri", "REDIS://canary", "redis://127.0.0.1:6379/0"),
+        ("limits", "storage_uri", "redis://host/0?socket_timeout=canary", "option"),
     ],
 )
 def test_wrong_limits_and_doors_are_told(section: str, name: str, value: Any, shows: str) -> None:

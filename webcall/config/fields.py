@@ -193,7 +193,8 @@ def storage(value: str) -> None:
         parts = urlsplit(value)
         if parts.scheme == "memory":
             return
-        fine = parts.scheme in ("redis", "rediss") and bool(parts.hostname)
+        # In lower case: the package takes no other.
+        fine = value.startswith(("redis://", "rediss://")) and bool(parts.hostname)
         _ = parts.port
         fine = fine and re.fullmatch(r"(/[0-9]*)?", parts.path) is not None
     except ValueError:
@@ -206,6 +207,13 @@ def storage(value: str) -> None:
         raise ValidationError(
             "needs the package redis: pip install '.[redis]' in the checkout, or take memory://"
         )
+    from redis.connection import parse_url
+
+    try:
+        # Or each worker process would find it out, and end, and the service with it.
+        parse_url(value)  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise ValidationError("has an option behind its ? with a value that redis-py cannot read") from None
 
 
 def secret(value: str) -> None:
