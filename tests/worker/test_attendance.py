@@ -14,7 +14,54 @@ from tests.support.livekit import LiveKitServer
 from tests.support.model_jobs import worker
 from tests.support.person import joined
 from webcall.worker import attendance
+from webcall.worker.attendance import Attendance
 from webcall.worker.call import Call
+
+
+async def fails(_: object) -> None:
+    raise api.ServerError("unavailable", "", status=503)
+
+
+async def hangs(_: object) -> None:
+    await asyncio.Event().wait()
+
+
+def answers(*participants: api.ParticipantInfo) -> Any:
+    async def answer(_: object) -> api.ListParticipantsResponse:
+        return api.ListParticipantsResponse(participants=participants)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_back"),
+    [
+        (answers(api.ParticipantInfo(identity="person", state=api.ParticipantInfo.State.ACTIVE)), True),
+        (answers(api.ParticipantInfo(identity="person", state=api.ParticipantInfo.State.JOINED)), True),
+        (
+            answers(api.ParticipantInfo(identity="person", state=api.ParticipantInfo.State.DISCONNECTED)),
+            False,
+        ),
+        (answers(api.ParticipantInfo(identity="other", state=api.ParticipantInfo.State.ACTIVE)), False),
+        (answers(), False),
+        (fails, False),
+        (hangs, False),
+    ],
+)
+def test_who_is_back_though_the_room_does_not_tell_yet(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, is_back: bool
+) -> None:
+    """The server lists at once whoever types only, and tells of them seconds later."""
+    monkeypatch.setattr(attendance, "ASKING_S", 0.2)
+
+    async def run() -> bool:
+        own = Attendance(rtc.Room())
+        person: Any = SimpleNamespace(identity="person")
+        own.human = person
+        livekit: Any = SimpleNamespace(room=SimpleNamespace(list_participants=answer))
+        return await own.is_back(livekit)
+
+    assert asyncio.run(run()) is is_back
 
 
 class Context:
@@ -36,14 +83,6 @@ class Context:
 
     def shutdown(self, reason: str) -> None:
         self.shut_down.append(reason)
-
-
-async def fails(_: object) -> None:
-    raise api.ServerError("unavailable", "", status=503)
-
-
-async def hangs(_: object) -> None:
-    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("answer", [fails, hangs])

@@ -33,7 +33,7 @@ _LOOKS = ((0.0, 0.25), (5.0, 0.5), (15.0, 1.0))
 # for how long in all. Who comes later is not waited for so closely: many who ask for a token never come.
 _EARLY_LOOKS = ((0.0, 0.05), (1.0, 0.25))
 _EARLY_S = 5.0
-# For the question which assistant came first; livekit-api's own time-outs have no effect.
+# For a question that decides how the call goes on; livekit-api's own time-outs have no effect.
 ASKING_S = 3.0
 # The server has taken their token and answered; the connection for sound may be on its way.
 _LET_IN = (api.ParticipantInfo.State.JOINED, api.ParticipantInfo.State.ACTIVE)
@@ -66,6 +66,17 @@ class Attendance:
     def present(self) -> bool:
         """Whether the human is in the room now."""
         return self.human is not None and self.human.identity in self._room.remote_participants
+
+    async def is_back(self, livekit: api.LiveKitAPI) -> bool:
+        """Return whether the human is in the room again, of which the server may tell seconds later."""
+        found: Sequence[api.ParticipantInfo] = ()
+        try:
+            asked = api.ListParticipantsRequest(room=self._room.name)
+            found = (await asyncio.wait_for(livekit.room.list_participants(asked), ASKING_S)).participants
+        except Exception as error:
+            log.warning("not looked for the human", error=type(error).__name__)
+        let_in = {one.identity for one in found if one.state in _LET_IN}
+        return self.present or (self.human is not None and self.human.identity in let_in)
 
     def may_be_human(self, identity: str) -> bool:
         """Return whether it is the human's identity, or could be while the server has told of nobody."""

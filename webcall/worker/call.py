@@ -99,7 +99,11 @@ class Call:
         self._attendance.returned = self._back
         self._attendance.joined_by_another = lambda: self._soon(self._leave_to_an_earlier_one())
         self._chat = TypedMessages(
-            self._room, self._bounds, is_sender=self._is_human, tell=self._tell, answer=self._answer
+            self._room,
+            self._bounds,
+            is_sender=self._attendance.may_be_human,
+            tell=self._tell,
+            answer=self._answer,
         )
         import_plugins(job, self._bounds)
         human = await self._human()
@@ -210,7 +214,11 @@ class Call:
         timeout_s = self._context.job.room.departure_timeout or _DEPARTURE_TIMEOUT_S
         log.info("connection lost", waits_s=timeout_s)
         self._stop_timers()
-        self._away = asyncio.get_running_loop().call_later(timeout_s, self._end, ending.LOST)
+        self._away = asyncio.get_running_loop().call_later(timeout_s, lambda: self._soon(self._give_up()))
+
+    async def _give_up(self) -> None:
+        if not await self._attendance.is_back(self._context.api):
+            self._end(ending.LOST)
 
     def _back(self) -> None:
         if self._away is not None:
@@ -225,9 +233,6 @@ class Call:
         if self._away is not None:
             self._away.cancel()
             self._away = None
-
-    def _is_human(self, identity: str) -> bool:
-        return self._attendance.may_be_human(identity)
 
     async def _answer(self, text: str) -> None:
         if self._session is not None:
