@@ -124,7 +124,8 @@ def one_request_a_call(folder: Path) -> Tried:
     look_first = {"RoomService/ListRooms": 1, "RoomService/CreateRoom": 1}
     return Tried(
         f"{len(answers)} calls at once, of every kind, on two processes, their requests counted in front of "
-        f"LiveKit, after the one of each process at its start; {len(refused)} refused ones; one with an Idempotency-Key",
+        f"LiveKit, after the one of each process at its start; {len(refused)} refused ones; one with an "
+        "Idempotency-Key",
         f"{asked.get('RoomService/CreateRoom', 0)} CreateRoom, {sum(asked.values()) - good} others; "
         f"{sum(after_refusals.values())} for the refused; with the key a look at its room before",
         kept=good == len(answers)
