@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.support.deployment import (
     MakeApp,
     livekit_environment,
 )
+from tests.support.listeners import Quiet, serving
 from tests.support.livekit import LiveKitServer
 from tests.support.programs import free_port
 
@@ -47,24 +47,15 @@ def check_livekit(make_app: MakeApp) -> CheckLiveKit:
 def http_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
     """Serve HTTP on a free port, each request by `answer`; give the address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer(self)
 
         do_POST = do_GET
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"ws://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as port:
+        yield f"ws://127.0.0.1:{port}"
 
 
 def page(status: int) -> Callable[[BaseHTTPRequestHandler], None]:

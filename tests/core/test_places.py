@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from tests.support.deployment import MakeApp
+from tests.support.listeners import Quiet, serving
 from tests.support.programs import free_port
 from webcall.core.places import look_at_places
 
@@ -38,23 +37,14 @@ def told(make_app: MakeApp) -> Callable[..., list[str]]:
 def answering(body: Callable[[], bytes]) -> Iterator[int]:
     """Serve what `body` gives on a free port; give the port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as port:
+        yield port
 
 
 def test_what_is_set(told: Callable[..., list[str]]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import re
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +18,14 @@ from tests.support import programs
 from tests.support.calls import place_call
 from tests.support.deployment import ROOT
 from tests.support.http import Answer, get, send
+from tests.support.listeners import Quiet, serving
 from tests.support.livekit import LiveKitServer
 
 LONG_AGO = "Sat, 01 Jan 2000 00:00:00 GMT"
 KEPT = ("X-Request-ID", "X-Forwarded-For", "Content-Length")
 
 
-class Echo(http.server.BaseHTTPRequestHandler):
+class Echo(Quiet):
     """The service's stand-in: it answers with the headers that came."""
 
     # Begins the paths of what this one has not.
@@ -49,9 +48,6 @@ class Echo(http.server.BaseHTTPRequestHandler):
         """Return a clock that is far behind."""
         return LONG_AGO
 
-    def log_message(self, *_: object) -> None:
-        """Write nothing."""
-
 
 @dataclass(frozen=True)
 class Ports:
@@ -62,20 +58,6 @@ class Ports:
     service_behind: int
     livekit_behind: int
     service_beside: int | None = None
-
-
-@contextmanager
-def serving(handler: type[Echo]) -> Iterator[int]:
-    """Run a stand-in and give its port."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +23,7 @@ from tests.support.deployment import (
     livekit_environment,
     store_records,
 )
+from tests.support.listeners import serving_files
 from tests.support.livekit import LiveKitServer
 from webcall.records import hash_api_key
 
@@ -56,19 +54,8 @@ def page_url(tmp_path: Path) -> Iterator[str]:
     except frontend.NoFrontend as error:
         programs.without("livekit-client", str(error))
     (folder / "index.html").write_text("<!doctype html><title>page</title><script src=livekit.js></script>")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_files(folder) as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.deployment import APP_KEY, KEY, MakeApp, Service, bearer
 from tests.support.http import CALL
+from tests.support.listeners import serving_files
 from webcall.core.gate import Gate
 from webcall.http.cors import ALLOWED_HEADERS
 
@@ -179,20 +177,8 @@ def page_url(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "page"
     folder.mkdir()
     (folder / "index.html").write_text("<!doctype html><title>page</title>")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_files(folder) as url:
+        yield url
 
 
 FETCH = """async ([url, key, body, more]) => {

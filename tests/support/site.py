@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
 
 from playwright.sync_api import Locator
 
 from tests.support.browser import METADATA, Visitor
 from tests.support.deployment import OWNER, ROOT, Service
+from tests.support.listeners import Quiet, serving
 
 ADA = json.dumps(METADATA)
 # A page whose own style spoils whatever it can reach, and that uses the widget's names itself.
@@ -74,7 +72,7 @@ class Site:
 def running(site: Site) -> Iterator[Site]:
     """Serve the site while the block runs."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             found = site.answer(self.path)
             self.send_response(200 if found else 404)
@@ -83,19 +81,9 @@ def running(site: Site) -> Iterator[Site]:
             self.end_headers()
             self.wfile.write((found or ("", "none"))[1].encode())
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    site.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(Handler) as port:
+        site.port = port
         yield site
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def tag(service: str, key: str, **data: str | bool) -> str:
