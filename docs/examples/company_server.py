@@ -1,6 +1,6 @@
 """A company's own service for the backend `http`: the standard library alone, a thread for each connection."""
 
-import hmac, json, os, re, threading, time  # noqa: E401
+import hmac, json, os, re, threading, time  # noqa: E401  # one line, so that the page is short
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
